@@ -1,0 +1,1 @@
+"""The public face: wrap, attach, unwrap, blueprint, open_run."""

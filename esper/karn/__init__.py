@@ -1,0 +1,1 @@
+"""Karn: the catalogue of blueprints - which modules can be grown."""

@@ -1,0 +1,1 @@
+"""Leyline: the language - protobuf messages for every event, command and report."""

@@ -1,0 +1,164 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SeedLifecycleStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEED_STAGE_UNKNOWN: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_DORMANT: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_GERMINATED: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_TRAINING: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_BLENDING: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_SHADOWING: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_PROBATIONARY: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_FOSSILIZED: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_CULLED: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_EMBARGOED: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_RESETTING: _ClassVar[SeedLifecycleStage]
+    SEED_STAGE_TERMINATED: _ClassVar[SeedLifecycleStage]
+
+class SeedLifecycleGate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEED_GATE_UNKNOWN: _ClassVar[SeedLifecycleGate]
+    SEED_GATE_G0_SANITY: _ClassVar[SeedLifecycleGate]
+    SEED_GATE_G1_GRADIENT_HEALTH: _ClassVar[SeedLifecycleGate]
+    SEED_GATE_G2_STABILITY: _ClassVar[SeedLifecycleGate]
+    SEED_GATE_G3_INTERFACE: _ClassVar[SeedLifecycleGate]
+    SEED_GATE_G4_SYSTEM_IMPACT: _ClassVar[SeedLifecycleGate]
+    SEED_GATE_G5_RESET: _ClassVar[SeedLifecycleGate]
+
+class BlendMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BLEND_MODE_UNKNOWN: _ClassVar[BlendMode]
+    BLEND_MODE_CONVEX: _ClassVar[BlendMode]
+    BLEND_MODE_RESIDUAL: _ClassVar[BlendMode]
+    BLEND_MODE_CHANNEL: _ClassVar[BlendMode]
+    BLEND_MODE_CONFIDENCE: _ClassVar[BlendMode]
+
+class AlphaCurve(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALPHA_CURVE_UNSPECIFIED: _ClassVar[AlphaCurve]
+    ALPHA_CURVE_LINEAR: _ClassVar[AlphaCurve]
+    ALPHA_CURVE_COSINE: _ClassVar[AlphaCurve]
+
+class SiteKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SITE_KIND_UNSPECIFIED: _ClassVar[SiteKind]
+    SITE_KIND_VECTOR: _ClassVar[SiteKind]
+    SITE_KIND_SEQUENCE: _ClassVar[SiteKind]
+    SITE_KIND_IMAGE: _ClassVar[SiteKind]
+
+class BlueprintTier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BLUEPRINT_TIER_UNSPECIFIED: _ClassVar[BlueprintTier]
+    BLUEPRINT_TIER_SAFE: _ClassVar[BlueprintTier]
+    BLUEPRINT_TIER_EXPERIMENTAL: _ClassVar[BlueprintTier]
+    BLUEPRINT_TIER_HIGH_RISK: _ClassVar[BlueprintTier]
+
+class FieldReportOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FIELD_REPORT_OUTCOME_UNSPECIFIED: _ClassVar[FieldReportOutcome]
+    FIELD_REPORT_OUTCOME_SUCCESS: _ClassVar[FieldReportOutcome]
+    FIELD_REPORT_OUTCOME_NEUTRAL: _ClassVar[FieldReportOutcome]
+    FIELD_REPORT_OUTCOME_REGRESSION: _ClassVar[FieldReportOutcome]
+    FIELD_REPORT_OUTCOME_ABORTED: _ClassVar[FieldReportOutcome]
+
+class DecisionAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DECISION_ACTION_UNSPECIFIED: _ClassVar[DecisionAction]
+    DECISION_ACTION_WAIT: _ClassVar[DecisionAction]
+    DECISION_ACTION_GERMINATE: _ClassVar[DecisionAction]
+    DECISION_ACTION_BLEND: _ClassVar[DecisionAction]
+    DECISION_ACTION_SHADOW: _ClassVar[DecisionAction]
+    DECISION_ACTION_FOSSILIZE: _ClassVar[DecisionAction]
+    DECISION_ACTION_CULL: _ClassVar[DecisionAction]
+
+class CullInitiator(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CULL_INITIATOR_UNSPECIFIED: _ClassVar[CullInitiator]
+    CULL_INITIATOR_GATE: _ClassVar[CullInitiator]
+    CULL_INITIATOR_POLICY: _ClassVar[CullInitiator]
+    CULL_INITIATOR_OPERATOR: _ClassVar[CullInitiator]
+    CULL_INITIATOR_RUNTIME: _ClassVar[CullInitiator]
+
+class CompileStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    COMPILE_STAGE_UNSPECIFIED: _ClassVar[CompileStage]
+    COMPILE_STAGE_VALIDATE: _ClassVar[CompileStage]
+    COMPILE_STAGE_BUILD: _ClassVar[CompileStage]
+    COMPILE_STAGE_EXPORT: _ClassVar[CompileStage]
+    COMPILE_STAGE_COMPILE: _ClassVar[CompileStage]
+    COMPILE_STAGE_VERIFY: _ClassVar[CompileStage]
+    COMPILE_STAGE_PREWARM: _ClassVar[CompileStage]
+    COMPILE_STAGE_PACKAGE: _ClassVar[CompileStage]
+
+class EngineVerdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENGINE_VERDICT_UNSPECIFIED: _ClassVar[EngineVerdict]
+    ENGINE_VERDICT_EAGER: _ClassVar[EngineVerdict]
+    ENGINE_VERDICT_COMPILED: _ClassVar[EngineVerdict]
+SEED_STAGE_UNKNOWN: SeedLifecycleStage
+SEED_STAGE_DORMANT: SeedLifecycleStage
+SEED_STAGE_GERMINATED: SeedLifecycleStage
+SEED_STAGE_TRAINING: SeedLifecycleStage
+SEED_STAGE_BLENDING: SeedLifecycleStage
+SEED_STAGE_SHADOWING: SeedLifecycleStage
+SEED_STAGE_PROBATIONARY: SeedLifecycleStage
+SEED_STAGE_FOSSILIZED: SeedLifecycleStage
+SEED_STAGE_CULLED: SeedLifecycleStage
+SEED_STAGE_EMBARGOED: SeedLifecycleStage
+SEED_STAGE_RESETTING: SeedLifecycleStage
+SEED_STAGE_TERMINATED: SeedLifecycleStage
+SEED_GATE_UNKNOWN: SeedLifecycleGate
+SEED_GATE_G0_SANITY: SeedLifecycleGate
+SEED_GATE_G1_GRADIENT_HEALTH: SeedLifecycleGate
+SEED_GATE_G2_STABILITY: SeedLifecycleGate
+SEED_GATE_G3_INTERFACE: SeedLifecycleGate
+SEED_GATE_G4_SYSTEM_IMPACT: SeedLifecycleGate
+SEED_GATE_G5_RESET: SeedLifecycleGate
+BLEND_MODE_UNKNOWN: BlendMode
+BLEND_MODE_CONVEX: BlendMode
+BLEND_MODE_RESIDUAL: BlendMode
+BLEND_MODE_CHANNEL: BlendMode
+BLEND_MODE_CONFIDENCE: BlendMode
+ALPHA_CURVE_UNSPECIFIED: AlphaCurve
+ALPHA_CURVE_LINEAR: AlphaCurve
+ALPHA_CURVE_COSINE: AlphaCurve
+SITE_KIND_UNSPECIFIED: SiteKind
+SITE_KIND_VECTOR: SiteKind
+SITE_KIND_SEQUENCE: SiteKind
+SITE_KIND_IMAGE: SiteKind
+BLUEPRINT_TIER_UNSPECIFIED: BlueprintTier
+BLUEPRINT_TIER_SAFE: BlueprintTier
+BLUEPRINT_TIER_EXPERIMENTAL: BlueprintTier
+BLUEPRINT_TIER_HIGH_RISK: BlueprintTier
+FIELD_REPORT_OUTCOME_UNSPECIFIED: FieldReportOutcome
+FIELD_REPORT_OUTCOME_SUCCESS: FieldReportOutcome
+FIELD_REPORT_OUTCOME_NEUTRAL: FieldReportOutcome
+FIELD_REPORT_OUTCOME_REGRESSION: FieldReportOutcome
+FIELD_REPORT_OUTCOME_ABORTED: FieldReportOutcome
+DECISION_ACTION_UNSPECIFIED: DecisionAction
+DECISION_ACTION_WAIT: DecisionAction
+DECISION_ACTION_GERMINATE: DecisionAction
+DECISION_ACTION_BLEND: DecisionAction
+DECISION_ACTION_SHADOW: DecisionAction
+DECISION_ACTION_FOSSILIZE: DecisionAction
+DECISION_ACTION_CULL: DecisionAction
+CULL_INITIATOR_UNSPECIFIED: CullInitiator
+CULL_INITIATOR_GATE: CullInitiator
+CULL_INITIATOR_POLICY: CullInitiator
+CULL_INITIATOR_OPERATOR: CullInitiator
+CULL_INITIATOR_RUNTIME: CullInitiator
+COMPILE_STAGE_UNSPECIFIED: CompileStage
+COMPILE_STAGE_VALIDATE: CompileStage
+COMPILE_STAGE_BUILD: CompileStage
+COMPILE_STAGE_EXPORT: CompileStage
+COMPILE_STAGE_COMPILE: CompileStage
+COMPILE_STAGE_VERIFY: CompileStage
+COMPILE_STAGE_PREWARM: CompileStage
+COMPILE_STAGE_PACKAGE: CompileStage
+ENGINE_VERDICT_UNSPECIFIED: EngineVerdict
+ENGINE_VERDICT_EAGER: EngineVerdict
+ENGINE_VERDICT_COMPILED: EngineVerdict

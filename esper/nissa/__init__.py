@@ -1,0 +1,1 @@
+"""Nissa: observability - metrics, alerts, error budgets, the dashboard's data."""

@@ -1,0 +1,1 @@
+"""Simic: the coach - trains Tamiyo's policy from field reports, offline."""

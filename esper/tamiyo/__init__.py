@@ -1,0 +1,1 @@
+"""Tamiyo: the controller - observes, decides, rates risk, writes field reports."""

@@ -1,0 +1,1 @@
+"""Pure rules: what may happen, and what each happening means."""

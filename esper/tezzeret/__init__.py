@@ -1,0 +1,1 @@
+"""Tezzeret: the forge - compiles blueprints into kernel bundles, away from the training."""

@@ -1,0 +1,1 @@
+"""Tolaria: the training run - epochs, checkpoints, rollback, resume."""

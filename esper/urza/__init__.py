@@ -1,0 +1,1 @@
+"""Urza: the library - which kernels exist, verified, versioned, served."""

@@ -1,0 +1,109 @@
+"""What can go wrong with a log.
+
+EventStoreError
+├── StreamMovedOn       someone else wrote to the stream first: reload and decide again
+├── StoreUnavailable    not known whether the write happened: retry with the same ids
+├── LogFull             the log refuses to grow; nothing was written
+├── CommitTooLarge      one decision is larger than a message may be; nothing was written
+├── UnknownEventType    the log holds a type this program does not know: upgrade the program
+├── LogCorrupt          a stored commit fails verification; carries where and what
+├── LogReplaced         this is not the log that the checkpoint belongs to
+├── KeyMissing          no key with that id: the commit can be neither written nor verified
+├── BlobMissing         no blob with that digest
+├── BlobCorrupt         a blob whose bytes are not those its digest names
+└── CommandInvalid      a command message with a wrong signature or form
+"""
+
+
+class EventStoreError(Exception):
+    """Anything a log can refuse or report."""
+
+
+class StreamMovedOn(EventStoreError):
+    """Someone else wrote to the stream first. Reload, decide again, append with the real version."""
+
+    def __init__(self, stream: str, expected: int, actual: int) -> None:
+        self.stream, self.expected, self.actual = stream, expected, actual
+        super().__init__(f"{stream} is at version {actual}, not {expected}: reload it and decide again")
+
+
+class StoreUnavailable(EventStoreError):
+    """The log did not answer. The write may or may not have happened; a retry with the same ids is safe."""
+
+    def __init__(self, doing: str, cause: str) -> None:
+        self.doing, self.cause = doing, cause
+        super().__init__(f"the log did not answer while {doing}: {cause}. Retry with the same ids")
+
+
+class LogFull(EventStoreError):
+    """The log has reached its size limit and refuses to grow; nothing was written."""
+
+    def __init__(self, stream: str, cause: str) -> None:
+        self.stream, self.cause = stream, cause
+        super().__init__(f"the log refuses to grow ({cause}): raise its max_bytes or free the disk, then retry")
+
+
+class CommitTooLarge(EventStoreError):
+    """One decision is larger than the server takes in one message; nothing was written."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.size, self.limit = size, limit
+        super().__init__(f"a commit of {size} bytes exceeds the limit of {limit}: put large values into a blob")
+
+
+class UnknownEventType(EventStoreError):
+    """The log holds an event type or version that this program does not know. It is never skipped."""
+
+    def __init__(self, position: int, event_type: str, schema_version: int) -> None:
+        self.position, self.event_type, self.schema_version = position, event_type, schema_version
+        super().__init__(
+            f"position {position} holds {event_type} v{schema_version}, unknown to this program: upgrade it"
+        )
+
+
+class LogCorrupt(EventStoreError):
+    """A stored commit fails verification at *position*: *kind* says which check, with what was expected and found."""
+
+    def __init__(self, position: int, kind: str, expected: str, found: str) -> None:
+        self.position, self.kind, self.expected, self.found = position, kind, expected, found
+        super().__init__(f"position {position}: {kind}: expected {expected}, found {found}")
+
+
+class LogReplaced(EventStoreError):
+    """The log was recreated, truncated or shortened since the checkpoint was taken; nothing is rebuilt from it."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        self.expected, self.found = expected, found
+        super().__init__(f"this is not the log of the checkpoint: expected {expected}, found {found}")
+
+
+class KeyMissing(EventStoreError):
+    """No signing key with that id is at hand."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(f"no signing key {key_id!r}: set ESPER_LEYLINE_SECRET or point at the key file")
+
+
+class BlobMissing(EventStoreError):
+    """There is no blob with that digest."""
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+        super().__init__(f"no blob {digest}: it was never stored here, or it was deleted")
+
+
+class BlobCorrupt(EventStoreError):
+    """The stored bytes are not those that the digest names; they are left in place for inspection."""
+
+    def __init__(self, digest: str, found: str) -> None:
+        self.digest, self.found = digest, found
+        super().__init__(f"blob {digest} holds other bytes (their digest is {found}): restore it from a copy")
+
+
+class CommandInvalid(EventStoreError):
+    """A command message whose signature or form is wrong; it goes to the dead letters, unexecuted."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"command refused: {reason}")

@@ -1,0 +1,255 @@
+"""What an event store promises."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+from google.protobuf.message import Message
+
+
+class StreamName(NamedTuple):
+    """One aggregate's own stream; both parts are non-empty and hold only letters, digits, '-' and '_'."""
+
+    aggregate: str
+    aggregate_id: str
+
+    def __str__(self) -> str:
+        return f"{self.aggregate}.{self.aggregate_id}"
+
+
+class EventTypes(Protocol):
+    """The vocabulary a store is handed: full protobuf name -> (message class, current schema version)."""
+
+    def lookup(self, name: str) -> tuple[type[Message], int] | None:
+        """Return the class and newest schema version of event type *name*, or None if it is not known."""
+        ...
+
+    def version(self, event: Message) -> int:
+        """Return the schema version under which *event* is written."""
+        ...
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """Who decided, upon what, and when: everything about a commit but its events.
+
+    `command_id` is a 32-digit hex UUID; the commit's and events' ids derive from it, so that the same command never
+    appends twice. `recorded_at_ns` is wall time, handed in.
+    """
+
+    command_id: str
+    command_type: str
+    recorded_at_ns: int
+    actor: str
+    actor_epoch: int = 0
+    causation_id: str = ""
+    correlation_id: str = ""
+    run_id: str = ""
+    traceparent: str = ""
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as the log holds it.
+
+    `position` is the place of its commit in the whole log (1..n, shared by the events of one commit); `index` counts
+    within the commit from 0; `version` is the event's place in its own stream (1..n, no holes).
+    """
+
+    position: int
+    index: int
+    stream: StreamName
+    version: int
+    event_id: str
+    event_type: str
+    event: Message
+    commit_id: str
+    context: Context
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The outcome of an append: the commit's events with their positions; `duplicate` if they were there before."""
+
+    events: tuple[Recorded, ...]
+    duplicate: bool
+
+    @property
+    def position(self) -> int:
+        """The commit's place in the log."""
+        return self.events[-1].position
+
+
+class LogIdentity(msgspec.Struct, frozen=True):
+    """What tells one log from another: when it was created (ns since 1970) and the positions it spans."""
+
+    created_ns: int
+    first_position: int
+    last_position: int
+
+
+class EventStore(Protocol):
+    """An append-only record of what happened, in streams.
+
+    Nothing is promised about *when* followers see an event. Promised: one stream's events come back in the order
+    written, each exactly once; across streams `position` orders everything; an append is all or nothing; whatever
+    is returned was verified (hash, chain, signature, contiguity, known type).
+    """
+
+    async def append(
+        self, stream: StreamName, events: Sequence[Message], *, expected: int, context: Context
+    ) -> Appended:
+        """Write *events* as one commit after version *expected* (0 = the stream must be new).
+
+        The commit's id is `commit_id(stream, context.command_id)`. If the stream already holds it, nothing is
+        written and the recorded events come back with `duplicate=True`, whatever *expected* says.
+
+        Raises:
+            StreamMovedOn: someone else wrote first; carries the real version. Reload and decide again.
+            StoreUnavailable: not known whether the write happened; a retry with the same command id is safe.
+            LogFull, CommitTooLarge: nothing was written.
+        """
+        ...
+
+    async def read_stream(self, stream: StreamName, *, after_version: int = 0) -> Sequence[Recorded]:
+        """Return the stream's events whose version exceeds *after_version*; empty if there are none.
+
+        Raises:
+            LogCorrupt, UnknownEventType: at the first event that fails; nothing after it is returned.
+            StoreUnavailable: the log did not answer.
+        """
+        ...
+
+    def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncIterator[Recorded]:
+        """Yield every event whose position is in (after, until], in order; *until* defaults to the present head.
+
+        Raises: as `read_stream`, at the first event that fails.
+        """
+        ...
+
+    def follow(self, *, after: int = 0) -> AsyncIterator[Recorded]:
+        """Yield every event after position *after*, those recorded and then those to come, without end.
+
+        There is no gap and no double where the past meets the present. Close the iterator to stop.
+        """
+        ...
+
+    async def identity(self) -> LogIdentity:
+        """Return what tells this log from another, with its present head."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Big bytes by the SHA-256 of their content; immutable, so that writing twice is harmless."""
+
+    def put(self, data: bytes) -> str:
+        """Store *data* durably and return its digest (64 hex digits). Safe to call from any thread."""
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes whose SHA-256 is *digest*, verified.
+
+        Raises:
+            BlobMissing: there is none.
+            BlobCorrupt: the stored bytes have another digest; they are kept for inspection.
+        """
+        ...
+
+
+class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A command as it travels to an actor; the same command redelivered has the same id and bytes."""
+
+    command_id: str
+    target: str
+    command: Message
+    stream: StreamName
+    issued_at_ns: int
+    deadline_ns: int = 0
+    issued_by: str
+    causation_id: str = ""
+    correlation_id: str = ""
+    run_id: str = ""
+    traceparent: str = ""
+
+
+class Delivery(Protocol):
+    """One delivered command or event; exactly one of the three verbs ends it."""
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first delivery."""
+        ...
+
+    async def ack(self) -> None:
+        """It is done: never deliver it again."""
+        ...
+
+    async def retry_later(self, delay_s: float) -> None:
+        """Deliver it again after *delay_s* seconds."""
+        ...
+
+    async def in_progress(self) -> None:
+        """Still at work: start the redelivery clock anew."""
+        ...
+
+    async def dead_letter(self, error: str) -> None:
+        """Keep the original bytes, headers and *error* among the dead letters, then never deliver it again."""
+        ...
+
+
+class CommandDelivery(Delivery, Protocol):
+    """A delivered command."""
+
+    @property
+    def record(self) -> CommandRecord: ...
+
+
+class EventDelivery(Delivery, Protocol):
+    """A delivered commit, for reactors that must see each event at least once across restarts."""
+
+    @property
+    def events(self) -> Sequence[Recorded]: ...
+
+
+class CommandBus(Protocol):
+    """At-least-once delivery of commands to actors, and of events to reactors."""
+
+    async def send(self, record: CommandRecord) -> None:
+        """Put *record* in its target's queue, durably; sending the same command id again is harmless.
+
+        Raises:
+            StoreUnavailable: not known whether it was queued; send it again.
+        """
+        ...
+
+    def commands(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncIterator[CommandDelivery]:
+        """Yield the commands for *target*, one at a time, oldest first, without end."""
+        ...
+
+    def events(self, name: str, aggregates: Sequence[str]) -> AsyncIterator[EventDelivery]:
+        """Yield every commit of *aggregates* to the durable reader *name*, from the log's beginning, without end."""
+        ...
+
+
+class QueryBus(Protocol):
+    """Request and reply, at most once, for reading: nothing durable hangs on it."""
+
+    async def ask(self, subject: str, request: bytes, *, timeout_s: float) -> bytes:
+        """Return the answer of whoever serves *subject*.
+
+        Raises:
+            StoreUnavailable: nobody serves it, or no answer came in time.
+        """
+        ...
+
+    def requests(self, subject: str) -> AsyncIterator["Request"]:
+        """Yield requests to *subject*, without end."""
+        ...
+
+
+class Request(Protocol):
+    """A question that waits for its answer."""
+
+    @property
+    def data(self) -> bytes: ...
+
+    async def answer(self, data: bytes) -> None: ...
+
+

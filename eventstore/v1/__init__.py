@@ -1,0 +1,1 @@
+"""Generated from proto/eventstore/v1 by `just proto`; never edited by hand."""
