@@ -1,1 +1,27 @@
 """Esper: neural networks that grow while they train, with every change recorded as an event."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esper.api.attach import attach
+    from esper.api.settings import GrowthSettings
+    from esper.api.unwrap import unwrap
+    from esper.api.wrap import wrap
+
+__all__ = ["GrowthSettings", "attach", "unwrap", "wrap"]
+
+_HOMES = {
+    "GrowthSettings": "esper.api.settings",
+    "attach": "esper.api.attach",
+    "unwrap": "esper.api.unwrap",
+    "wrap": "esper.api.wrap",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that `import esper` alone is cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'esper' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

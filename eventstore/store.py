@@ -1,6 +1,6 @@
 """What an event store promises."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -24,7 +24,7 @@ class EventTypes(Protocol):
         """Return the class and newest schema version of event type *name*, or None if it is not known."""
         ...
 
-    def version(self, event: Message) -> int:
+    def version(self, event: Message, /) -> int:
         """Return the schema version under which *event* is written."""
         ...
 
@@ -117,14 +117,14 @@ class EventStore(Protocol):
         """
         ...
 
-    def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncIterator[Recorded]:
+    def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
         """Yield every event whose position is in (after, until], in order; *until* defaults to the present head.
 
         Raises: as `read_stream`, at the first event that fails.
         """
         ...
 
-    def follow(self, *, after: int = 0) -> AsyncIterator[Recorded]:
+    def follow(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
         """Yield every event after position *after*, those recorded and then those to come, without end.
 
         There is no gap and no double where the past meets the present. Close the iterator to stop.
@@ -219,11 +219,11 @@ class CommandBus(Protocol):
         """
         ...
 
-    def commands(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncIterator[CommandDelivery]:
+    def commands(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator[CommandDelivery, None]:
         """Yield the commands for *target*, one at a time, oldest first, without end."""
         ...
 
-    def events(self, name: str, aggregates: Sequence[str]) -> AsyncIterator[EventDelivery]:
+    def events(self, name: str, aggregates: Sequence[str]) -> AsyncGenerator[EventDelivery, None]:
         """Yield every commit of *aggregates* to the durable reader *name*, from the log's beginning, without end."""
         ...
 
@@ -239,7 +239,7 @@ class QueryBus(Protocol):
         """
         ...
 
-    def requests(self, subject: str) -> AsyncIterator["Request"]:
+    def requests(self, subject: str) -> AsyncGenerator["Request", None]:
         """Yield requests to *subject*, without end."""
         ...
 
@@ -251,5 +251,3 @@ class Request(Protocol):
     def data(self) -> bytes: ...
 
     async def answer(self, data: bytes) -> None: ...
-
-

@@ -53,7 +53,7 @@ from esper.leyline.v1.seed_pb2 import (
     SlotTerminated,
     TerminateSlot,
 )
-from esper.leyline.v1.site_pb2 import Moment, Site
+from esper.leyline.v1.site_pb2 import Moment, Site, SiteShape
 
 SeedCommand: TypeAlias = (
     RegisterSlot
@@ -99,6 +99,7 @@ class Seed(msgspec.Struct, frozen=True):
 
     stage: Stage = Stage.SEED_STAGE_UNKNOWN
     site: Site | None = None
+    shape: SiteShape | None = None
     generation: int = 0
     blueprint_id: str = ""
     parameters: dict[str, float] = {}
@@ -321,6 +322,7 @@ def evolve(seed: Seed, event: SeedEvent) -> Seed:
                 blueprint_id=event.blueprint_id,
                 parameters=dict(event.parameters),
                 blend_mode=event.blend_mode,
+                shape=event.shape,
                 init_seed=event.init_seed,
                 kernel_key=event.kernel_key,
                 germinated_epoch=event.at.epoch,

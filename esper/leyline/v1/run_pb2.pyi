@@ -215,7 +215,7 @@ class KeptSeed(_message.Message):
     def __init__(self, seed_id: _Optional[str] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[int] = ..., score_with: _Optional[float] = ..., score_without: _Optional[float] = ...) -> None: ...
 
 class RunSummary(_message.Message):
-    __slots__ = ("at", "score", "parameters_before", "parameters_after", "kept", "germinated", "culled", "overhead_ratio", "model_sha256", "interrupted_by")
+    __slots__ = ("at", "score", "parameters_before", "parameters_after", "kept", "germinated", "culled", "overhead_ratio", "model_sha256")
     AT_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_BEFORE_FIELD_NUMBER: _ClassVar[int]
@@ -225,7 +225,6 @@ class RunSummary(_message.Message):
     CULLED_FIELD_NUMBER: _ClassVar[int]
     OVERHEAD_RATIO_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
-    INTERRUPTED_BY_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     score: float
     parameters_before: int
@@ -235,8 +234,7 @@ class RunSummary(_message.Message):
     culled: int
     overhead_ratio: float
     model_sha256: str
-    interrupted_by: str
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., score: _Optional[float] = ..., parameters_before: _Optional[int] = ..., parameters_after: _Optional[int] = ..., kept: _Optional[_Iterable[_Union[KeptSeed, _Mapping]]] = ..., germinated: _Optional[int] = ..., culled: _Optional[int] = ..., overhead_ratio: _Optional[float] = ..., model_sha256: _Optional[str] = ..., interrupted_by: _Optional[str] = ...) -> None: ...
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., score: _Optional[float] = ..., parameters_before: _Optional[int] = ..., parameters_after: _Optional[int] = ..., kept: _Optional[_Iterable[_Union[KeptSeed, _Mapping]]] = ..., germinated: _Optional[int] = ..., culled: _Optional[int] = ..., overhead_ratio: _Optional[float] = ..., model_sha256: _Optional[str] = ...) -> None: ...
 
 class FinishRun(_message.Message):
     __slots__ = ("summary",)

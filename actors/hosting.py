@@ -1,0 +1,128 @@
+"""One actor in a process of its own: it opens the log, runs the actor and answers for its health."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable
+from typing import NoReturn
+
+import msgspec
+
+from actors.clock import Clock
+from actors.epoch import begin_epoch
+from actors.mortality import die_with, gone
+from actors.place import Bus, Place
+from actors.process import READY_LINE
+from actors.roster import Entry
+from esper.leyline.registry import COMMANDS, EVENTS
+from eventstore.errors import StoreUnavailable
+from eventstore.oona.log import open_log
+
+_POLL_S = 0.02
+_ASK_S = 1.0
+
+
+class ActorStopped(Exception):
+    """An actor whose work ended although nobody told it to; its supervisor starts it again."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name, self.why = name, why
+        super().__init__(f"{name} stopped: {why}")
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What an actor says when asked how it is."""
+
+    name: str
+    pid: int
+    epoch: int
+    durable: bool
+
+
+def health_subject(name: str) -> str:
+    """Return the subject on which the actor called *name* answers for its health."""
+    return f"esper.health.{name}"
+
+
+async def ask_health(bus: Bus, name: str, *, timeout_s: float) -> Health:
+    """Return what the actor called *name* says of itself.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    answer = await bus.ask(health_subject(name), b"", timeout_s=timeout_s)
+    return msgspec.json.decode(answer, type=Health)
+
+
+class Hosted(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a hosted actor works and who watches it."""
+
+    entry: Entry
+    place: Place
+    url: str
+    monitor: str
+    supervisor_pid: int
+    ready_fd: int
+
+
+async def host(hosted: Hosted, clock: Clock) -> None:
+    """Run an actor until SIGTERM (which cancels it), or until its supervisor has ended.
+
+    Raises:
+        ActorStopped: the actor's work ended by itself.
+        StoreUnavailable: the server cannot be reached; to be started again later.
+    """
+    name = hosted.entry.name
+    die_with(hosted.supervisor_pid)
+    _cancel_on_sigterm()
+    run = hosted.entry.load()
+    opened = open_log(
+        hosted.url,
+        keys=hosted.place.keys,
+        types=EVENTS,
+        commands=COMMANDS,
+        name=name,
+        monitor=hosted.monitor,
+    )
+    async with opened as log, asyncio.TaskGroup() as group:
+        epoch = await begin_epoch(log.store, name, durable=log.durable, clock=clock)
+        health = Health(name=name, pid=os.getpid(), epoch=epoch, durable=log.durable)
+        group.create_task(_answer(log.bus, health))
+        group.create_task(_stop_after(gone(hosted.supervisor_pid), name, "its supervisor ended"))
+        group.create_task(_stop_after(run(log, hosted.place), name, "its work returned"))
+        await _answering(log.bus, health_subject(name))
+        if hosted.entry.serves:
+            await _answering(log.bus, hosted.entry.serves)
+        os.write(hosted.ready_fd, READY_LINE)
+        os.close(hosted.ready_fd)
+
+
+def _cancel_on_sigterm() -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
+async def _answer(bus: Bus, health: Health) -> None:
+    async for request in bus.requests(health_subject(health.name)):
+        try:
+            await request.answer(msgspec.json.encode(health))
+        except StoreUnavailable:
+            # The connection is down, and the asker has noticed that too.
+            continue
+
+
+async def _stop_after(work: Awaitable[None], name: str, why: str) -> NoReturn:
+    await work
+    raise ActorStopped(name, why)
+
+
+async def _answering(bus: Bus, subject: str) -> None:
+    """Return when somebody answers on *subject*; cancelled if the actor stops first."""
+    while True:
+        try:
+            await bus.ask(subject, b"", timeout_s=_ASK_S)
+        except StoreUnavailable:
+            await asyncio.sleep(_POLL_S)
+        else:
+            return

@@ -1,0 +1,79 @@
+"""Where an actor lives: the folder with its files and keys, and the log it works on."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from eventstore.blobs import FolderBlobs
+from eventstore.signing import Keys
+from eventstore.store import CommandBus, EventStore, QueryBus
+
+LOCK_FILE = "stack.lock"
+
+
+class Bus(CommandBus, QueryBus, Protocol):
+    """Commands and events at least once, questions at most once."""
+
+
+class Log(Protocol):
+    """An open log: what is recorded, how actors reach each other, and whether an acknowledged write is on disk."""
+
+    @property
+    def store(self) -> EventStore: ...
+
+    @property
+    def bus(self) -> Bus: ...
+
+    @property
+    def durable(self) -> bool:
+        """Whether the server syncs every write before it acknowledges it."""
+        ...
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """One installation on this machine, usually `.esper/`: everything in it but the log survives being deleted."""
+
+    folder: Path
+    keys: Keys
+    blobs: FolderBlobs
+
+    @classmethod
+    def at(cls, folder: Path, environ: Mapping[str, str] = os.environ) -> "Place":
+        """Return the place at *folder*, creating its folders and its signing key where they are missing."""
+        folder = folder.absolute()
+        for name in ("nats", "blobs", "logs", "cache"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        return cls(folder=folder, keys=Keys.load(folder, environ), blobs=FolderBlobs(folder / "blobs"))
+
+    @property
+    def database(self) -> Path:
+        """The projections, owned by one projector process."""
+        return self.folder / "projections.duckdb"
+
+    @property
+    def nats(self) -> Path:
+        """The local server's store and configuration."""
+        return self.folder / "nats"
+
+    @property
+    def cache(self) -> Path:
+        """What a compiler may keep between runs."""
+        return self.folder / "cache"
+
+    @property
+    def logs(self) -> Path:
+        """What each process of the stack had to say, one file each."""
+        return self.folder / "logs"
+
+    @property
+    def stack_file(self) -> Path:
+        """Where the running stack says how to reach it."""
+        return self.folder / "stack.json"
+
+    @property
+    def stack_lock(self) -> Path:
+        """Held by the supervisor for as long as it lives."""
+        return self.folder / LOCK_FILE

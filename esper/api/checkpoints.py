@@ -1,0 +1,119 @@
+"""Taking a run's whole state at an epoch's end, and putting it back in another process."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from actors.ids import derived_id
+from actors.place import Log, Place
+from actors.streams import seed_stream
+from actors.trainer import Trainer
+from esper.api.errors import KernelLost
+from esper.api.growth import PLANTED, Growth
+from esper.api.kernels import open_verified
+from esper.leyline.canonical import sha256_hex
+from esper.leyline.v1.run_pb2 import Checkpoint
+from esper.leyline.v1.site_pb2 import Moment
+from esper.tolaria.checkpoint import Stateful, capture, model_sha256, read, restore, write
+from esper.tolaria.encoding import encode
+from esper.urza.errors import BundleRefused
+from eventstore.errors import LogReplaced
+from eventstore.store import LogIdentity
+
+
+class Checkpoints:
+    """Saves and restores one run's model, optimizer, seeds, random streams and whatever else the user named."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        log: Log,
+        place: Place,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        growth: Growth,
+        stateful: Mapping[str, Stateful | torch.Generator],
+        call: Callable[[Any], Any],
+    ) -> None:
+        self._trainer, self._log, self._place, self._growth = trainer, log, place, growth
+        self._model, self._optimizer, self._stateful, self._call = model, optimizer, stateful, call
+
+    def save(self, at: Moment) -> None:
+        """Write every part durably, then commit the checkpoint by its event.
+
+        Raises:
+            StoreUnavailable, TimeoutError: there is no checkpoint; its parts are garbage that harms nobody.
+            Unsavable: a state_dict holds a value that is not plain data.
+        """
+        self._call(self._trainer.commit_checkpoint(self.take(at)))
+
+    def take(self, at: Moment) -> Checkpoint:
+        """Write every part durably and return the checkpoint that names them."""
+        states = {seed_id: slot.state() for seed_id, slot in self._growth.slots.items()}
+        seeds = {seed_id: {"tensors": tensors, "facts": facts} for seed_id, (tensors, facts) in states.items()}
+        parts = capture(self._model, self._optimizer, seeds, self._stateful)
+        manifest, size = write(parts, self._place.blobs.put)
+        identity: LogIdentity = self._call(self._log.store.identity())
+        versions = {seed_id: seed.version for seed_id, seed in self._growth.seeds.items()}
+        digests = {seed_id: sha256_hex(encode(tensors)) for seed_id, (tensors, _) in states.items() if tensors}
+        return Checkpoint(
+            checkpoint_id=derived_id(self._trainer.run_id, "checkpoint", str(at.epoch), manifest),
+            at=at,
+            manifest_sha256=manifest,
+            bytes=size,
+            seeds=self._growth.seed_map(versions, digests),
+            model_sha256=model_sha256(self._model),
+            log_created_ns=identity.created_ns,
+            log_first_position=identity.first_position,
+            log_last_position=identity.last_position,
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Rebuild the seeds from their kernels and put everything back as *checkpoint* found it.
+
+        Raises:
+            LogReplaced: the checkpoint belongs to another log, or to a longer one.
+            KernelLost: a seed's kernel no longer verifies.
+            CheckpointBroken, BlobMissing, BlobCorrupt: a part is damaged.
+        """
+        self._refuse_other_log(checkpoint)
+        parts = read(checkpoint.manifest_sha256, self._place.blobs.get)
+        for row in checkpoint.seeds:
+            stream = seed_stream(self._trainer.run_id, row.seed_id)
+            for recorded in self._call(self._log.store.read_stream(stream)):
+                if recorded.version <= row.version:
+                    self._growth.fold(row.seed_id, recorded.event)
+        for seed_id in self._in_order_of_joining():
+            self._restore_seed(seed_id, parts[f"seed/{seed_id}"])
+        restore(parts, self._model, self._optimizer, self._stateful)
+
+    def _in_order_of_joining(self) -> list[str]:
+        kept = self._growth.fossilized()
+        return [*kept, *(seed_id for seed_id in self._growth.seeds if seed_id not in kept)]
+
+    def _restore_seed(self, seed_id: str, saved: Mapping[str, Any]) -> None:
+        seed, module = self._growth.seeds[seed_id], None
+        if seed.stage in PLANTED:
+            try:
+                module = open_verified(self._place, self._model, seed, seed.kernel_id).module
+            except BundleRefused as refused:
+                raise KernelLost(seed_id, seed.kernel_id, str(refused)) from refused
+        self._growth.slots[seed_id].load_state(
+            saved["tensors"],
+            saved["facts"],
+            module=module,
+            learning_rate=self._growth.learning_rate,
+            optimizer=self._optimizer,
+        )
+
+    def _refuse_other_log(self, checkpoint: Checkpoint) -> None:
+        found: LogIdentity = self._call(self._log.store.identity())
+        if found.created_ns != checkpoint.log_created_ns:
+            raise LogReplaced(f"one created at {checkpoint.log_created_ns} ns", f"one created at {found.created_ns} ns")
+        if found.last_position < checkpoint.log_last_position or found.first_position > checkpoint.log_first_position:
+            raise LogReplaced(
+                f"positions {checkpoint.log_first_position}..{checkpoint.log_last_position}",
+                f"positions {found.first_position}..{found.last_position}",
+            )

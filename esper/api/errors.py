@@ -1,0 +1,86 @@
+"""What a user of the public face can meet.
+
+EsperError
+├── NotWrapped          attach or unwrap before wrap
+├── EvaluationInvalid   evaluate returned something that is not a score
+├── NothingToResume     no such run, or no run at all, in this log
+├── RunFinishedAlready  the run to resume has ended
+├── ResumeMismatch      the script differs from the one that started the run
+├── RunDiverged         re-executed training gave other numbers than the log holds
+├── KernelLost          a kernel that the run's history attached can no longer be verified
+└── SessionClosed       the session has ended, or has not begun
+"""
+
+
+class EsperError(Exception):
+    """Anything that the public face reports."""
+
+
+class NotWrapped(EsperError):
+    """The model has no growth sites."""
+
+    def __init__(self) -> None:
+        super().__init__("this model has no growth sites: call esper.wrap(model, sites=[...]) first")
+
+
+class EvaluationInvalid(EsperError):
+    """What `evaluate` returned cannot be read as a score."""
+
+    def __init__(self, returned: str) -> None:
+        self.returned = returned
+        super().__init__(
+            f"evaluate(model) returned {returned}: return one number, larger is better, "
+            'or a mapping of numbers with such a one under "score"'
+        )
+
+
+class NothingToResume(EsperError):
+    """The log holds no run that fits."""
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
+        super().__init__(f"no run {wanted!r} in this log: `esper runs` lists them; leave resume out to start a new one")
+
+
+class RunFinishedAlready(EsperError):
+    """The run has ended; there is nothing left to do."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id} has finished: leave resume out to start a new one")
+
+
+class ResumeMismatch(EsperError):
+    """The script that resumes differs from the one that started the run."""
+
+    def __init__(self, what: str, then: str, now: str) -> None:
+        self.what, self.then, self.now = what, then, now
+        super().__init__(
+            f"cannot resume: {what} was {then} and is now {now}. Resume with the script that began the run"
+        )
+
+
+class RunDiverged(EsperError):
+    """Training that was executed again gave other numbers than the log recorded the first time."""
+
+    def __init__(self, epoch: int, what: str, recorded: float, found: float) -> None:
+        self.epoch, self.what, self.recorded, self.found = epoch, what, recorded, found
+        super().__init__(
+            f"epoch {epoch}: {what} was recorded as {recorded!r} and is now {found!r}. The data order, a random stream "
+            "outside torch, numpy and random, the thread count or the machine differs; see docs/resuming.md"
+        )
+
+
+class KernelLost(EsperError):
+    """A kernel that the run's history attached is no longer what it was."""
+
+    def __init__(self, seed_id: str, kernel_id: str, reason: str) -> None:
+        self.seed_id, self.kernel_id, self.reason = seed_id, kernel_id, reason
+        super().__init__(f"{seed_id} was grown from kernel {kernel_id}, which now fails: {reason}. Restore its blobs")
+
+
+class SessionClosed(EsperError):
+    """A call outside the session's `with` block."""
+
+    def __init__(self) -> None:
+        super().__init__("the session is closed: call step and end_epoch inside `with esper.attach(...) as session:`")

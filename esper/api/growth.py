@@ -1,0 +1,168 @@
+"""The growth sites of one live model, each with the seed that its history says lives in it."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from actors.trainer import Change
+from esper.api.evaluation import Evaluation, Score
+from esper.api.settings import GrowthSettings
+from esper.kasmina.grafting import Seedling, graft
+from esper.kasmina.pressure import pressure
+from esper.kasmina.rules.seed import Seed, SeedEvent, evolve
+from esper.kasmina.slot import Slot
+from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
+from esper.leyline.v1.run_pb2 import CheckpointSeed
+from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure, SiteShape
+
+IN_THE_FORWARD = (Stage.SEED_STAGE_BLENDING, Stage.SEED_STAGE_PROBATIONARY)
+PLANTED = (
+    Stage.SEED_STAGE_TRAINING,
+    Stage.SEED_STAGE_BLENDING,
+    Stage.SEED_STAGE_SHADOWING,
+    Stage.SEED_STAGE_PROBATIONARY,
+    Stage.SEED_STAGE_FOSSILIZED,
+)
+
+
+class Growth:
+    """Slots and seeds of one model. `seeds` folds the events whose effect the model already shows."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, sites: Sequence[Site], settings: GrowthSettings
+    ) -> None:
+        self.slots: dict[str, Slot] = {site.seed_id: Slot(site, model) for site in sites}
+        self.seeds: dict[str, Seed] = {site.seed_id: Seed() for site in sites}
+        self.shapes: dict[str, SiteShape] = {}
+        self.germinated = 0
+        self.culled = 0
+        self._score_drop: dict[str, float] = {}
+        self._model, self._optimizer, self._settings = model, optimizer, settings
+
+    @property
+    def alive(self) -> tuple[str, ...]:
+        """Ids of the slots in which a seed lives that can still be removed, in site order."""
+        return tuple(seed_id for seed_id, seed in self.seeds.items() if seed.alive)
+
+    @property
+    def growing_parameters(self) -> int:
+        """Parameters of the seeds that are planted but not part of the model yet."""
+        return sum(seed.parameter_count for seed in self.seeds.values() if seed.alive and seed.kernel_id)
+
+    def fossilized(self) -> tuple[str, ...]:
+        """Ids of the slots whose seed was kept, in the order in which they joined the model."""
+        kept = [item for item in self.seeds.items() if item[1].stage == Stage.SEED_STAGE_FOSSILIZED]
+        return tuple(seed_id for seed_id, _ in sorted(kept, key=lambda item: item[1].since_step))
+
+    def learning_rate(self) -> float:
+        """Return the rate at which a growing seed learns now: the host's, times the ratio of the settings."""
+        return float(self._optimizer.param_groups[0]["lr"]) * self._settings.seed_learning_rate_ratio
+
+    def seedling(self, seed_id: str, module: nn.Module) -> Seedling:
+        """Return *module* ready for planting in the slot of *seed_id*."""
+        seed = self.seeds[seed_id]
+        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, self.learning_rate)
+
+    def step(self, steps_done: int) -> None:
+        """Let every planted seed learn from the step that the host has just made."""
+        for seed_id, slot in self.slots.items():
+            if self.seeds[seed_id].alive:
+                slot.step(steps_done)
+
+    def apply(self, change: Change, seedling: Seedling | None) -> None:
+        """Make the acknowledged *change* true in the model and fold it."""
+        slot = self.slots[change.seed_id]
+        for event in change.messages:
+            seed = self.seeds[change.seed_id]
+            graft(slot, event, self._optimizer, seedling)
+            self.fold(change.seed_id, event)  # type: ignore[arg-type]
+            now = self.seeds[change.seed_id]
+            self.germinated += now.generation > seed.generation
+            if seed.alive and now.stage == Stage.SEED_STAGE_CULLED:
+                self.culled += 1
+
+    def fold(self, seed_id: str, event: SeedEvent) -> None:
+        """Fold one event into the seed of *seed_id* without touching the model."""
+        self.seeds[seed_id] = evolve(self.seeds[seed_id], event)
+
+    def reset_evidence(self, seed_id: str) -> dict[str, float]:
+        """Return what gate G5 asks for: what is left of the seed that lived in the slot."""
+        return self.slots[seed_id].leftovers(self._optimizer)
+
+    def probation_evidence(self, seed_id: str) -> dict[str, float]:
+        """Return what gate G4 asks for once the shadow probes are done."""
+        measured = dict(self.slots[seed_id].measured())
+        if seed_id in self._score_drop:
+            measured["score_drop"] = self._score_drop[seed_id]
+        return measured
+
+    def observe(self, evaluation: Evaluation, score: Score, epoch: int) -> list[SeedObservation]:
+        """Measure every slot at the end of *epoch* (epochs ended, this one included)."""
+        return [
+            SeedObservation(
+                seed_id=seed_id,
+                stage=seed.stage,
+                generation=seed.generation,
+                blueprint_id=seed.blueprint_id,
+                epochs_in_stage=epoch - seed.since_epoch,
+                alpha=self.slots[seed_id].alpha if seed.alive else 0.0,
+                measured=self._measured(seed_id, evaluation, score, epoch),
+            )
+            for seed_id, seed in self.seeds.items()
+        ]
+
+    def _measured(self, seed_id: str, evaluation: Evaluation, score: Score, epoch: int) -> dict[str, float]:
+        seed, slot = self.seeds[seed_id], self.slots[seed_id]
+        if seed.stage not in PLANTED:
+            return {}
+        measured = dict(slot.measured())
+        in_stage = epoch - seed.since_epoch
+        measured["epochs_in_stage"] = float(in_stage)
+        if seed.stage == Stage.SEED_STAGE_TRAINING and in_stage >= self._settings.gates.min_training_epochs:
+            probe = evaluation.probe(slot, score)
+            measured |= {"best_alpha": probe.best_alpha, "probe_gain": probe.gain}
+        if seed.stage in IN_THE_FORWARD and seed.ramp is not None:
+            contribution = score.value - evaluation.without(slot).value
+            measured |= {"contribution": contribution, "score_drop": -contribution}
+            measured["ramp_complete"] = float(seed.ramp_completed)
+            self._score_drop[seed_id] = -contribution
+        return measured
+
+    def open_windows(self, limit_samples: int) -> None:
+        """Watch what flows through every dormant site, until `close_windows`."""
+        for seed_id, slot in self.slots.items():
+            if self.seeds[seed_id].stage == Stage.SEED_STAGE_DORMANT:
+                slot.open_window(limit_samples)
+
+    def close_windows(self, run_seed: int) -> list[SitePressure]:
+        """Stop watching and return the growth pressure of every site that saw enough samples to tell."""
+        found: list[SitePressure] = []
+        for seed_id, slot in self.slots.items():
+            window = slot.close_window()
+            measured = None if window is None else pressure(seed_id, window, run_seed)
+            if measured is not None:
+                self.shapes[seed_id] = measured.shape
+                found.append(measured)
+        return found
+
+    def new_epoch(self) -> None:
+        """Begin counting anew what is counted per epoch."""
+        for seed_id in self.alive:
+            self.slots[seed_id].new_epoch()
+
+    def seed_map(self, versions: Mapping[str, int], digests: Mapping[str, str]) -> list[CheckpointSeed]:
+        """Return the seed-kernel-blueprint map of a checkpoint."""
+        return [
+            CheckpointSeed(
+                seed_id=seed_id,
+                generation=seed.generation,
+                stage=seed.stage,
+                blueprint_id=seed.blueprint_id,
+                parameters=seed.parameters,
+                kernel_id=seed.kernel_id,
+                weights_sha256=digests.get(seed_id, ""),
+                version=versions[seed_id],
+            )
+            for seed_id, seed in self.seeds.items()
+        ]

@@ -1,0 +1,75 @@
+"""From an acknowledged germination to a verified seed module."""
+
+import msgspec
+import torch
+from torch import nn
+
+from actors.place import Place
+from esper.karn.builders import build
+from esper.karn.catalogue import descriptor
+from esper.karn.counting import parameter_count
+from esper.kasmina.isolation import shared_parameters, violations
+from esper.kasmina.rules.seed import Seed
+from esper.leyline.canonical import kernel_key
+from esper.leyline.v1.kernel_pb2 import KernelSpec
+from esper.urza.errors import BundleRefused
+from esper.urza.library import open_kernel
+from eventstore.errors import BlobCorrupt, BlobMissing
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A kernel whose every byte was verified, as a module, with what gate G1 asks about it."""
+
+    module: nn.Module
+    weights_sha256: str
+    parameter_count: int
+    evidence: dict[str, float]
+
+
+def kernel_spec(seed: Seed) -> KernelSpec:
+    """Return the specification of the kernel that *seed* was germinated with.
+
+    Raises:
+        BundleRefused: this installation would build something else under that specification.
+    """
+    spec = KernelSpec(
+        blueprint_id=seed.blueprint_id,
+        blueprint_version=descriptor(seed.blueprint_id).version,
+        parameters=seed.parameters,
+        shape=seed.shape,
+        init_seed=seed.init_seed,
+        torch_version=torch.__version__,
+    )
+    if kernel_key(spec) != seed.kernel_key:
+        raise BundleRefused("guard_mismatch", "the run began with another torch or another catalogue of blueprints")
+    return spec
+
+
+def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> Opened:
+    """Read the bundle *kernel_id*, verify all of it before anything is parsed, and build *seed*'s module from it.
+
+    Raises:
+        BundleRefused: with the reason; the module was not built, or not used.
+    """
+    spec = kernel_spec(seed)
+
+    def fetch(digest: str) -> bytes:
+        try:
+            return place.blobs.get(digest)
+        except BlobMissing as missing:
+            raise BundleRefused("missing_part", str(missing)) from None
+        except BlobCorrupt as corrupt:
+            raise BundleRefused("digest_mismatch", str(corrupt)) from None
+
+    def verify(key_id: str, data: bytes, signature: bytes) -> bool:
+        return place.keys.verify(data, key_id, signature)
+
+    kernel = open_kernel(kernel_id, spec, fetch, verify, build, blend_mode=seed.blend_mode)
+    declared = parameter_count(seed.blueprint_id, seed.parameters, spec.shape)
+    example = torch.zeros((2, *spec.shape.input_size), dtype=getattr(torch, spec.shape.dtype))
+    evidence = kernel.evidence | {
+        "parameter_mismatch": float(abs(kernel.parameter_count - declared)),
+        "shared_parameters": float(shared_parameters(kernel.module, host)),
+        "isolation_violations": float(violations(kernel.module, host, example)),
+    }
+    return Opened(kernel.module, kernel.weights_sha256, kernel.parameter_count, evidence)

@@ -1,0 +1,88 @@
+"""Opening the log that a user named: "embedded", "memory" or a server's URL."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from actors.clock import SystemClock
+from actors.loop import BackgroundLoop
+from actors.place import Bus, Log, Place
+from actors.stack import ensure_stack
+from actors.weatherlight import host_in_process
+from esper.leyline.registry import COMMANDS, EVENTS
+from eventstore.memory import MemoryBus, MemoryStore
+from eventstore.oona import connect
+from eventstore.store import EventStore
+
+EMBEDDED = "embedded"
+MEMORY = "memory"
+# A slow machine may take its time to start four processes; an answer after that is an error, not a wait.
+CONNECT_WAIT_S = 60.0
+
+
+class MemoryLog(NamedTuple):
+    """A log that lives and dies with this process."""
+
+    store: EventStore
+    bus: Bus
+    durable: bool = False
+
+
+class OpenLog(NamedTuple):
+    """An open log on its background loop, and how to close both."""
+
+    log: Log
+    loop: BackgroundLoop
+    close: Callable[[], None]
+
+
+def open_named(log: str, place: Place) -> OpenLog:
+    """Open *log* at *place*: "embedded" joins or starts the local stack, "memory" needs no server, else a URL.
+
+    Raises:
+        StackNotReady, StoreUnavailable: it cannot be reached; the message says what to look at.
+    """
+    loop = BackgroundLoop().start()
+    try:
+        if log == MEMORY:
+            return _in_memory(place, loop)
+        if log == EMBEDDED:
+            return _embedded(place, loop)
+        return _at(log, "", place, loop, close_stack=lambda: None)
+    except BaseException:
+        loop.stop()
+        raise
+
+
+def _in_memory(place: Place, loop: BackgroundLoop) -> OpenLog:
+    store = MemoryStore(EVENTS, place.keys)
+    log = MemoryLog(store, MemoryBus(store))
+    hosting = loop.spawn(host_in_process(log, place, SystemClock()))
+
+    def close() -> None:
+        hosting.cancel()
+        loop.stop()
+
+    return OpenLog(log, loop, close)
+
+
+def _embedded(place: Place, loop: BackgroundLoop) -> OpenLog:
+    stack = ensure_stack(place)
+    try:
+        return _at(stack.url, stack.monitor_url, place, loop, close_stack=stack.close)
+    except BaseException:
+        stack.close()
+        raise
+
+
+def _at(url: str, monitor: str, place: Place, loop: BackgroundLoop, *, close_stack: Callable[[], None]) -> OpenLog:
+    opening = connect(url, keys=place.keys, types=EVENTS, commands=COMMANDS, name="esper-trainer", monitor=monitor)
+    oona = loop.call(opening, CONNECT_WAIT_S)
+
+    def close() -> None:
+        try:
+            loop.call(oona.close(), CONNECT_WAIT_S)
+        finally:
+            loop.stop()
+            close_stack()
+
+    return OpenLog(oona, loop, close)

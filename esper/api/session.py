@@ -1,0 +1,253 @@
+"""One training run, as the user's loop sees it."""
+
+import statistics
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+
+from actors.trainer import Fence
+from esper.api.checkpoints import Checkpoints
+from esper.api.errors import RunDiverged, SessionClosed
+from esper.api.evaluation import Evaluation, Score
+from esper.api.fences import UNANSWERED, Fences
+from esper.api.growth import Growth
+from esper.api.settings import GrowthSettings
+from esper.api.slots import SlotHandle
+from esper.karn.candidates import candidates
+from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
+from esper.leyline.v1.run_pb2 import EpochFacts, KeptSeed, RunFacts, RunSummary
+from esper.leyline.v1.site_pb2 import Moment, SitePressure
+from esper.tolaria.checkpoint import model_sha256
+
+Say = Callable[[str], None]
+
+
+class Session:
+    """A training run between `attach` and the end of its `with` block.
+
+    Call `step` once after every optimizer step and `end_epoch` once per epoch, from the thread that trains. What a
+    session decides is written to the log and acknowledged before the model changes.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        model: nn.Module,
+        fences: Fences,
+        growth: Growth,
+        evaluation: Evaluation,
+        checkpoints: Checkpoints,
+        settings: GrowthSettings,
+        facts: RunFacts,
+        last: EpochFacts,
+        close: Callable[[], None],
+        say: Say,
+    ) -> None:
+        self.run_id = run_id
+        self.epoch = last.at.epoch
+        self.global_step = last.at.step
+        self.facts = last
+        self.decisions: tuple[str, ...] = ()
+        self.summary: RunSummary | None = None
+        self.parameters_before = facts.host_parameters
+        self._model, self._fences, self._growth = model, fences, growth
+        self._evaluation, self._checkpoints, self._settings = evaluation, checkpoints, settings
+        self._run_seed, self._steps_before, self._close, self._say = facts.seed, last.steps, close, say
+        self._open = True
+        self._observing = False
+        self._losses: list[Tensor] = []
+        self._intervals: list[float] = []
+        self._in_esper: list[float] = []
+        self._totals = [0.0, 0.0]
+        self._returned_at: float | None = None
+        self.slots: Mapping[str, SlotHandle] = {
+            slot.site.label: SlotHandle(seed_id, slot, growth, fences, self.moment)
+            for seed_id, slot in growth.slots.items()
+        }
+
+    @property
+    def events_written(self) -> int:
+        """Events that this process has added to the log for this run."""
+        return self._fences.events_written
+
+    @property
+    def stages(self) -> dict[str, str]:
+        """The stage of every slot by its label: "dormant", "training", ..."""
+        return {
+            self._growth.slots[seed_id].site.label: Stage.Name(seed.stage).removeprefix("SEED_STAGE_").lower()
+            for seed_id, seed in self._growth.seeds.items()
+        }
+
+    def moment(self) -> Moment:
+        """Return the run's clocks: optimizer steps done and epochs ended."""
+        return Moment(step=self.global_step, epoch=self.epoch)
+
+    def step(self, loss: Tensor) -> None:
+        """Note one optimizer step and let the growing seeds learn from it. *loss* is the batch's mean loss.
+
+        Never waits for the network but for a decision that is due at this very step, at most `decision_wait_s`
+        (or `kernel_wait_s`, once per germinated seed).
+
+        Raises:
+            SessionClosed: outside the `with` block.
+        """
+        if not self._open:
+            raise SessionClosed
+        began = perf_counter()
+        self._losses.append(loss.detach())
+        self.global_step += 1
+        self._growth.step(self.global_step)
+        self._observe_near_the_epochs_end()
+        self._fences.at_step(self.moment())
+        ended = perf_counter()
+        self._in_esper.append(ended - began)
+        if self._returned_at is not None:
+            self._intervals.append(ended - self._returned_at)
+        self._returned_at = ended
+
+    def end_epoch(self) -> EpochFacts:
+        """End an epoch: evaluate, record, let Tamiyo decide, make her acknowledged decisions true, checkpoint.
+
+        Returns what was recorded. If the log does not answer in time, training goes on with the model as it is and
+        the epoch is recorded at the next one's end.
+
+        Raises:
+            SessionClosed: outside the `with` block.
+            EvaluationInvalid: `evaluate` returned something else than numbers.
+            RunDiverged: a resumed run repeats an epoch and finds other numbers than were recorded.
+        """
+        if not self._open:
+            raise SessionClosed
+        facts = self._measured()
+        self.epoch = facts.at.epoch
+        offered = [
+            candidate
+            for found in facts.pressures
+            for candidate in candidates(self._growth.slots[found.seed_id].site, found.shape)
+        ]
+        fence = self._fences.at_epoch(facts, offered, self._run_seed)
+        if fence is None:
+            self._say(
+                f"epoch {facts.at.epoch}: the log did not answer ({self._fences.closed_because}); training goes on"
+            )
+        else:
+            _refuse_divergence(facts, fence)
+            self._checkpoint_if_due()
+        self.facts = facts if fence is None else fence.facts
+        self.decisions = () if fence is None else tuple(decision.reason for decision in fence.decisions)
+        self._growth.new_epoch()
+        self._begin_epoch(facts.steps)
+        return self.facts
+
+    def _begin_epoch(self, steps_before: int) -> None:
+        self._steps_before = steps_before
+        self._totals[0] += sum(self._in_esper[1:])
+        self._totals[1] += sum(self._intervals)
+        self._losses, self._intervals, self._in_esper, self._returned_at = [], [], [], None
+
+    def _observe_near_the_epochs_end(self) -> None:
+        """Open the windows in which growth pressure is measured; the first epoch has none, as its end is unknown."""
+        opening = max(0, self._steps_before - self._settings.pressure_window_steps)
+        if self._steps_before and not self._observing and len(self._losses) > opening:
+            self._observing = True
+            self._growth.open_windows(self._settings.pressure_window_samples)
+
+    def _measured(self) -> EpochFacts:
+        pressures: list[SitePressure] = self._growth.close_windows(self._run_seed) if self._observing else []
+        self._observing = False
+        score = self._evaluation.score()
+        epoch = self.epoch + 1
+        return EpochFacts(
+            at=Moment(step=self.global_step, epoch=epoch),
+            steps=len(self._losses),
+            train_loss=float(torch.stack(self._losses).double().mean()) if self._losses else 0.0,
+            score=score.value,
+            metrics=score.metrics,
+            pressures=pressures,
+            seeds=self._growth.observe(self._evaluation, score, epoch),
+            model_parameters=sum(parameter.numel() for parameter in self._model.parameters()),
+            growing_parameters=self._growth.growing_parameters,
+            step_seconds=statistics.median(self._intervals) if self._intervals else 0.0,
+            overhead_seconds=statistics.median(self._in_esper) if self._in_esper else 0.0,
+        )
+
+    def _checkpoint_if_due(self) -> None:
+        if self.epoch % self._settings.checkpoint_every_epochs:
+            return
+        try:
+            self._checkpoints.save(self.moment())
+        except UNANSWERED as error:
+            self._say(f"epoch {self.epoch}: no checkpoint, the log did not answer ({error})")
+
+    def _summarised(self) -> RunSummary:
+        score = self._evaluation.score()
+        kept = [self._kept(seed_id, score) for seed_id in self._growth.fossilized()]
+        in_esper, elapsed = self._totals
+        return RunSummary(
+            at=self.moment(),
+            score=score.value,
+            parameters_before=self.parameters_before,
+            parameters_after=sum(parameter.numel() for parameter in self._model.parameters()),
+            kept=kept,
+            germinated=self._growth.germinated,
+            culled=self._growth.culled,
+            overhead_ratio=in_esper / elapsed if elapsed else 0.0,
+            model_sha256=model_sha256(self._model),
+        )
+
+    def _kept(self, seed_id: str, score: Score) -> KeptSeed:
+        seed, slot = self._growth.seeds[seed_id], self._growth.slots[seed_id]
+        return KeptSeed(
+            seed_id=seed_id,
+            blueprint_id=seed.blueprint_id,
+            parameters=seed.parameter_count,
+            score_with=score.value,
+            score_without=self._evaluation.without(slot).value,
+        )
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the run. If the block failed, the run stays resumable and its end is not recorded."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._growth.close_windows(self._run_seed)
+            if kind is None:
+                self.summary = self._summarised()
+                self._fences.finish(self.summary)
+                self._say(_last_words(self.run_id, self.summary))
+            else:
+                self._say(f'run {self.run_id} was interrupted; go on with esper.attach(..., resume="{self.run_id}")')
+        finally:
+            self._close()
+
+
+def _refuse_divergence(facts: EpochFacts, fence: Fence) -> None:
+    """A resumed run that repeats a recorded epoch must find the recorded numbers, to the last bit."""
+    if not fence.recorded_before:
+        return
+    pairs = {"train_loss": (fence.facts.train_loss, facts.train_loss), "score": (fence.facts.score, facts.score)}
+    for what, (recorded, found) in pairs.items():
+        if repr(recorded) != repr(found):
+            raise RunDiverged(facts.at.epoch, what, recorded, found)
+
+
+def _last_words(run_id: str, summary: RunSummary) -> str:
+    if summary.germinated == 0:
+        return (
+            f"run {run_id}: nothing grew. No seed was ever germinated; the model has the parameters it began with. "
+            f"`esper events {run_id[:12]} --type DecisionMade` tells why"
+        )
+    return (
+        f"run {run_id}: {summary.germinated} seeds germinated, {len(summary.kept)} kept, {summary.culled} culled; "
+        f"{summary.parameters_before} -> {summary.parameters_after} parameters, score {summary.score:.4f}"
+    )

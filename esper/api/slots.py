@@ -1,0 +1,150 @@
+"""Driving a growth slot by hand, with the same commands that Tamiyo sends."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import msgspec
+import torch
+
+from actors.trainer import Change, Refusal
+from esper.api.fences import Due, Fences
+from esper.api.growth import Growth
+from esper.karn.catalogue import descriptor
+from esper.karn.parameters import effective_parameters
+from esper.kasmina.rules.seed import Seed, SeedCommand
+from esper.kasmina.slot import Slot
+from esper.leyline.canonical import kernel_key
+from esper.leyline.v1.enums_pb2 import AlphaCurve, CullInitiator
+from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
+from esper.leyline.v1.kernel_pb2 import KernelSpec
+from esper.leyline.v1.seed_pb2 import (
+    BeginBlending,
+    BeginShadowing,
+    CullSeed,
+    FossilizeSeed,
+    GateEvaluated,
+    GerminateSeed,
+    SeedCulled,
+)
+from esper.leyline.v1.site_pb2 import Moment
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The command was recorded at *position* and is true in the model."""
+
+    position: int
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """The command changed nothing, or was answered by a failed gate; *failed_checks* names the gate's inputs."""
+
+    reason: str
+    failed_checks: tuple[str, ...] = ()
+
+
+Outcome: TypeAlias = Accepted | Rejected
+
+
+class SlotHandle:
+    """One growth slot of a session. Call it between optimizer steps, from the thread that trains."""
+
+    def __init__(self, seed_id: str, slot: Slot, growth: Growth, fences: Fences, moment: Callable[[], Moment]) -> None:
+        self.seed_id = seed_id
+        self._slot, self._growth, self._fences, self._moment = slot, growth, fences, moment
+        self._asked = 0
+
+    @property
+    def seed(self) -> Seed:
+        """The slot's state, folded from its events."""
+        return self._growth.seeds[self.seed_id]
+
+    @property
+    def stage(self) -> str:
+        """The stage in one word: "dormant", "training", ..."""
+        return Stage.Name(self.seed.stage).removeprefix("SEED_STAGE_").lower()
+
+    def germinate(self, blueprint_id: str, *, init_seed: int = 0, **parameters: float) -> Outcome:
+        """Germinate *blueprint_id* here; its kernel is asked for at once and attached after the next step.
+
+        The site must have been seen: `session.observe(batch)` shows every site one batch.
+
+        Raises:
+            BlueprintRefused: no such blueprint, or a parameter outside its bounds.
+        """
+        described = descriptor(blueprint_id)
+        chosen = effective_parameters(blueprint_id, parameters)
+        shape = self._growth.shapes.get(self.seed_id)
+        if shape is None:
+            return Rejected("nothing is known of what flows here: call session.observe(batch) first", ("shape_known",))
+        spec = KernelSpec(
+            blueprint_id=blueprint_id,
+            blueprint_version=described.version,
+            parameters=chosen,
+            shape=shape,
+            init_seed=init_seed,
+            torch_version=torch.__version__,
+        )
+        evidence = {
+            "blueprint_known": 1.0,
+            "kind_supported": float(shape.input_kind in described.kinds),
+            "parameters_in_bounds": 1.0,
+            "shape_known": 1.0,
+            "live_seeds": float(len(self._growth.alive)),
+        }
+        return self._ask(
+            GerminateSeed(
+                at=self._moment(),
+                blueprint_id=blueprint_id,
+                parameters=chosen,
+                blend_mode=described.blend_mode,
+                shape=shape,
+                init_seed=init_seed,
+                kernel_key=kernel_key(spec),
+                evidence=evidence,
+            )
+        )
+
+    def blend(self, evidence: Mapping[str, float], *, alpha: float = 1.0, steps: int = 100) -> Outcome:
+        """Let the seed in: ramp alpha to *alpha* over *steps* optimizer steps, if gate G2 passes on *evidence*."""
+        curve = AlphaCurve.ALPHA_CURVE_COSINE
+        return self._ask(
+            BeginBlending(at=self._moment(), alpha_target=alpha, curve=curve, ramp_steps=steps, evidence=evidence)
+        )
+
+    def shadow(self, evidence: Mapping[str, float]) -> Outcome:
+        """Switch the seed off for its shadow probes, if gate G3 passes on *evidence*."""
+        return self._ask(BeginShadowing(at=self._moment(), evidence=evidence))
+
+    def fossilize(self, evidence: Mapping[str, float]) -> Outcome:
+        """Make the seed part of the model for good, if the last gate passes on *evidence*."""
+        return self._ask(FossilizeSeed(at=self._moment(), evidence=evidence))
+
+    def cull(self, reason: str = "asked for by hand") -> Outcome:
+        """Remove the seed; the model's function is as it was before the seed came."""
+        initiator = CullInitiator.CULL_INITIATOR_OPERATOR
+        return self._ask(CullSeed(at=self._moment(), reason=reason, initiator=initiator))
+
+    def measured(self) -> dict[str, float]:
+        """Return the gate inputs that have been measured about the seed since its stage began."""
+        return dict(self._slot.measured())
+
+    def _ask(self, command: SeedCommand) -> Outcome:
+        self._asked += 1
+        at = self._moment()
+        due = Due(command, f"hand/{at.step}/{self._asked}")
+        outcome = self._fences.change(self.seed_id, due, at, actor="operator")
+        match outcome:
+            case None:
+                return Rejected(f"the log did not answer: {self._fences.closed_because}")
+            case Refusal():
+                return Rejected(outcome.reason)
+            case Change():
+                return _told(outcome)
+
+
+def _told(change: Change) -> Outcome:
+    failed = [event for event in change.messages if isinstance(event, GateEvaluated) and not event.passed]
+    if failed:
+        culled = [event.reason for event in change.messages if isinstance(event, SeedCulled)]
+        return Rejected(culled[0] if culled else "a gate failed", tuple(failed[0].checks_failed))
+    return Accepted(change.events[-1].position)

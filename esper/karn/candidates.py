@@ -1,0 +1,57 @@
+"""What Karn offers for a site, most promising first."""
+
+from esper.karn import catalogue
+from esper.karn.counting import parameter_count
+from esper.karn.errors import BlueprintRefused
+from esper.karn.parameters import effective_parameters
+from esper.leyline.v1.enums_pb2 import BLEND_MODE_CONVEX, SITE_KIND_IMAGE
+from esper.leyline.v1.policy_pb2 import Candidate
+from esper.leyline.v1.site_pb2 import Site, SiteShape
+
+# The identity is not offered: it cannot change anything, so it cannot pay.
+_FOR_IMAGES = (
+    catalogue.RESIDUAL_BLOCK,
+    catalogue.GATED_FEEDFORWARD,
+    catalogue.DEPTHWISE_SEPARABLE,
+    catalogue.SQUEEZE_EXCITATION,
+    catalogue.LOW_RANK,
+    catalogue.LINEAR,
+    catalogue.LAYER_NORM,
+)
+_FOR_OTHERS = (
+    catalogue.GATED_FEEDFORWARD,
+    catalogue.LOW_RANK,
+    catalogue.LINEAR,
+    catalogue.RESIDUAL_BLOCK,
+    catalogue.DEPTHWISE_SEPARABLE,
+    catalogue.SQUEEZE_EXCITATION,
+    catalogue.LAYER_NORM,
+)
+
+
+def candidates(site: Site, shape: SiteShape) -> list[Candidate]:
+    """Return every blueprint that fits *site*, with default parameters and exact parameter counts.
+
+    A blueprint that replaces its input is not offered for a span, where input and output are different tensors.
+    """
+    offered: list[Candidate] = []
+    for blueprint_id in _FOR_IMAGES if shape.input_kind == SITE_KIND_IMAGE else _FOR_OTHERS:
+        described = catalogue.descriptor(blueprint_id)
+        if site.entry_module and described.blend_mode == BLEND_MODE_CONVEX:
+            continue
+        parameters = effective_parameters(blueprint_id, {})
+        try:
+            count = parameter_count(blueprint_id, parameters, shape)
+        except BlueprintRefused:
+            continue
+        offered.append(
+            Candidate(
+                blueprint_id=blueprint_id,
+                parameters=parameters,
+                blend_mode=described.blend_mode,
+                parameter_count=count,
+                risk=described.risk,
+                seed_id=site.seed_id,
+            )
+        )
+    return offered

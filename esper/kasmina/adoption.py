@@ -1,0 +1,41 @@
+"""A kept seed's parameters join the host's optimizer."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+
+def adopt(host: Optimizer, parameters: Sequence[Tensor], own: Optimizer | None) -> None:
+    """Let *host* train *parameters* from now on, in its first group, with the moments that *own* has gathered.
+
+    They join the first group, and no new one, because torch's schedulers hold one base learning rate per group and
+    refuse an optimizer that has gained a group. Moments are taken over by Adam and AdamW; other optimizers begin with
+    none. What *host* holds for its other parameters is not touched.
+    """
+    group = host.param_groups[0]
+    held = {id(parameter) for parameter in group["params"]}
+    joining = [parameter for parameter in parameters if id(parameter) not in held]
+    group["params"].extend(joining)
+    if "param_names" in group:
+        group["param_names"].extend(f"esper.{len(held) + index}" for index in range(len(joining)))
+    if own is None or not isinstance(host, Adam):
+        return
+    for parameter in joining:
+        moments = own.state[parameter]
+        if moments:
+            host.state[parameter] = _moments(moments, amsgrad=group["amsgrad"])
+
+
+def _moments(own: dict[str, Tensor], *, amsgrad: bool) -> dict[str, Tensor]:
+    taken = {name: own[name].clone(memory_format=torch.preserve_format) for name in ("step", "exp_avg", "exp_avg_sq")}
+    if amsgrad:
+        taken["max_exp_avg_sq"] = taken["exp_avg_sq"].clone(memory_format=torch.preserve_format)
+    return taken
+
+
+def held_by(optimizer: Optimizer, parameters: set[int]) -> int:
+    """Count the parameters, by `id`, that *optimizer* steps or remembers."""
+    grouped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    return len(parameters & (grouped | {id(parameter) for parameter in optimizer.state}))

@@ -1,0 +1,165 @@
+"""How a seed learns before it is let in: by functional gradient (growth-method, section 2; Friedman 2001)."""
+
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from esper.kasmina.errors import SeedFault
+from esper.kasmina.live_seed import LiveSeed
+
+HELD_OUT_EVERY = 8
+SCALE_DECAY = 0.9
+
+
+class Lesson(msgspec.Struct, frozen=True):
+    """One batch at the site: detached copies of the seed's input, the host's output and its per-sample gradient."""
+
+    input: Tensor
+    host: Tensor
+    gradient: Tensor
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """What a seed would bring, on samples that its last steps did not use."""
+
+    r_squared: float
+    predicted_loss_decrease: float
+
+
+class HeldOut(msgspec.Struct):
+    """Sums over held-out batches. A feature is a channel: its mean is taken over samples and positions."""
+
+    samples: int = 0
+    rows: int = 0
+    unexplained: float = 0.0
+    squares: float = 0.0
+    decrease: float = 0.0
+    sums: list[float] = msgspec.field(default_factory=list[float])
+
+    def add(self, contributed: Tensor, wished: Tensor, lesson: Lesson) -> None:
+        """Count one batch: what the seed contributed, beside what the host wished for."""
+        channel = 1 if wished.ndim == 4 else -1
+        features = wished.double().movedim(channel, -1).flatten(0, -2)
+        sums = cast("list[float]", features.sum(0).tolist())
+        self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)] if self.sums else sums
+        self.rows += len(features)
+        self.squares += features.square().sum().item()
+        self.unexplained += (contributed - wished).double().square().sum().item()
+        self.decrease -= (lesson.gradient * contributed).double().sum().item()
+        self.samples += len(wished)
+
+    def promise(self) -> Promise | None:
+        """Return the verdict of all batches together, or None if there was none."""
+        if self.samples == 0:
+            return None
+        variance = self.squares - sum(value * value for value in self.sums) / self.rows
+        r_squared = 1.0 - self.unexplained / variance if variance > 0.0 else 0.0
+        return Promise(r_squared, self.decrease / self.samples)
+
+
+class Progress(msgspec.Struct):
+    """What an incubator knows beside the lessons of the current step."""
+
+    batches: int = 0
+    scale: float = 0.0
+    held_out: HeldOut = msgspec.field(default_factory=HeldOut)
+    promise: Promise | None = None
+
+
+class Incubator:
+    """Trains a seed to predict the negative functional gradient, in a graph of its own.
+
+    Every eighth optimizer step's batches are held out: the seed is measured on them and does not learn from them.
+    """
+
+    def __init__(self, at_model_output: bool, progress: Progress | None = None) -> None:
+        self.progress = progress or Progress()
+        self._at_model_output = at_model_output
+        self._lessons: list[Lesson] = []
+
+    def collect(self, entry: Tensor | None, host: Tensor) -> None:
+        """Keep this forward pass as a lesson once its gradient arrives. *host* stays the very same tensor."""
+        if entry is None or not (torch.is_grad_enabled() and host.requires_grad):
+            return
+        # Copies, because a later layer may work in place (ReLU(inplace=True)).
+        kept = entry.detach().clone()
+        kept_host = kept if entry is host else host.detach().clone()
+
+        def keep(gradient: Tensor) -> None:
+            self._lessons.append(Lesson(kept, kept_host, gradient.detach() * len(gradient)))
+
+        host.register_hook(keep)
+
+    def step(self, seed: LiveSeed, inspect: Callable[[Tensor], None] | None = None) -> None:
+        """Learn from the lessons since the last step, or be measured on them. *inspect* sees the seed's loss.
+
+        Raises:
+            SeedFault: the seed's output or gradient is not usable; nothing has moved.
+        """
+        lessons, self._lessons = self._lessons, []
+        # A gradient that is not finite is the host's trouble, and teaches nothing.
+        lessons = [lesson for lesson in lessons if bool(torch.isfinite(lesson.gradient).all())]
+        if not lessons:
+            return
+        held_out = self.progress.batches % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        self.progress.batches += 1
+        if held_out:
+            self._measure(seed, lessons)
+        else:
+            self._learn(seed, lessons, inspect)
+
+    def promise(self) -> Promise | None:
+        """Return the newest verdict: this epoch's held-out batches, or if there was none yet, the last that was."""
+        return self.progress.held_out.promise() or self.progress.promise
+
+    def new_epoch(self) -> None:
+        """Begin to measure afresh; a lesson that no step has used is dropped."""
+        self._lessons = []
+        self.progress.promise = self.promise()
+        self.progress.held_out = HeldOut()
+
+    def _learn(self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None) -> None:
+        self._follow_scale(lessons)
+        total = sum(len(lesson.gradient) for lesson in lessons)
+        with torch.enable_grad():
+            parts = [
+                F.mse_loss(seed.contribute(lesson.input, lesson.host, training=True), self._wish(lesson))
+                * (len(lesson.gradient) / total)
+                for lesson in lessons
+            ]
+            loss = torch.stack(parts).sum()
+        if not loss.requires_grad:
+            return
+        if inspect is not None:
+            inspect(loss)
+        if not seed.parameters:
+            return
+        if not bool(torch.isfinite(loss)):
+            raise SeedFault("non_finite", "its loss is infinite or undefined")
+        # Not loss.backward(): even a seed that reaches into the host cannot leave a gradient there.
+        gradients = torch.autograd.grad(loss, seed.parameters, allow_unused=True)
+        for parameter, gradient in zip(seed.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        seed.descend()
+
+    @torch.no_grad()
+    def _measure(self, seed: LiveSeed, lessons: list[Lesson]) -> None:
+        for lesson in lessons:
+            contributed = seed.contribute(lesson.input, lesson.host, training=False)
+            self.progress.held_out.add(contributed, self._wish(lesson), lesson)
+
+    def _follow_scale(self, lessons: list[Lesson]) -> None:
+        if self._at_model_output:
+            self.progress.scale = 1.0
+            return
+        squares = sum(lesson.gradient.double().square().sum().item() for lesson in lessons)
+        found = (squares / sum(lesson.gradient.numel() for lesson in lessons)) ** 0.5
+        before = self.progress.scale
+        self.progress.scale = SCALE_DECAY * before + (1.0 - SCALE_DECAY) * found if before > 0.0 else found
+
+    def _wish(self, lesson: Lesson) -> Tensor:
+        return -lesson.gradient / self.progress.scale if self.progress.scale > 0.0 else -lesson.gradient

@@ -1,0 +1,119 @@
+"""A seed's module with what it needs to learn beside the host: an optimizer and random draws of its own."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from esper.kasmina.blending import contribution
+from esper.kasmina.draws import OwnDraws
+from esper.kasmina.errors import SeedFault
+from esper.leyline.v1.enums_pb2 import BlendMode
+
+MAX_GRADIENT_NORM = 1.0
+DEFAULT_LEARNING_RATE = 1e-3
+# What a module's forward may raise for reasons of its own; a KeyboardInterrupt is none of them.
+FAULTS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
+
+
+class LiveSeed:
+    """One seed's module. Its parameters are stepped here only, until they join the host's optimizer."""
+
+    def __init__(
+        self, module: nn.Module, mode: BlendMode, learning_rate: Callable[[], float] | None, init_seed: int
+    ) -> None:
+        self.module, self.mode, self.init_seed = module, mode, init_seed
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.draws = OwnDraws(init_seed)
+        self._learning_rate = learning_rate
+        self.optimizer = AdamW(self.parameters, lr=DEFAULT_LEARNING_RATE) if self.parameters else None
+
+    def respond(self, entry: Tensor | None, host: Tensor, *, training: bool) -> Tensor:
+        """Return the seed's output for *entry*, fit to be blended with *host*.
+
+        Raises:
+            SeedFault: the module raised, or returned something else than finite numbers of *host*'s shape.
+        """
+        if entry is None:
+            raise SeedFault("no_input", "the site's entry did not run before its exit")
+        if self.module.training != training:
+            self.module.train(training)
+        if self.parameters:
+            entry = entry.to(self.parameters[0].dtype)
+        try:
+            with self.draws.on(host.device):
+                output = self.module(entry)
+        except FAULTS as fault:
+            raise SeedFault("raised", f"{type(fault).__name__}: {fault}") from fault
+        if not isinstance(output, Tensor) or output.shape != host.shape or output.device != host.device:
+            found = f"{tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+            raise SeedFault("wrong_shape", f"returned {found} where the host has {tuple(host.shape)}")
+        if not bool(torch.isfinite(output).all()):
+            raise SeedFault("non_finite", "returned infinite or undefined numbers")
+        return output.to(host.dtype)
+
+    def contribute(self, entry: Tensor, host: Tensor, *, training: bool) -> Tensor:
+        """Return what the host's activation would gain from the seed at alpha 1; raises as `respond` does."""
+        return contribution(host, self.respond(entry, host, training=training), self.mode)
+
+    def descend(self) -> None:
+        """Step along the gradients that are at hand, clipped to norm 1, and drop them.
+
+        Raises:
+            SeedFault: they are not finite; nothing has moved.
+        """
+        if self.optimizer is None or all(parameter.grad is None for parameter in self.parameters):
+            return
+        if self._learning_rate is not None:
+            self.optimizer.param_groups[0]["lr"] = self._learning_rate()
+        norm = nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM)
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            self.optimizer.step()
+        self.drop_gradients()
+        if not finite:
+            raise SeedFault("non_finite", "its gradient is infinite or undefined")
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients that no step has used."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the weights' bytes."""
+        found = hashlib.sha256()
+        for parameter in self.module.parameters():
+            found.update(parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return a copy of everything that a bit-exact continuation needs: weights, moments, random draws."""
+        state: dict[str, Tensor] = {f"module.{name}": value for name, value in self.module.state_dict().items()}
+        for index, parameter in enumerate(self.parameters if self.optimizer is not None else []):
+            moments: dict[str, Tensor] = self.optimizer.state[parameter] if self.optimizer is not None else {}
+            state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        state |= {f"draws.{name}": value for name, value in self.draws.tensors().items()}
+        return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `tensors` returned.
+
+        Raises:
+            RuntimeError: names or shapes differ from the module's.
+        """
+        self.module.load_state_dict(_under(tensors, "module."), strict=True)
+        self.draws.restore(_under(tensors, "draws."))
+        if self.optimizer is None:
+            return
+        state = self.optimizer.state_dict()
+        for index in range(len(self.parameters)):
+            moments = _under(tensors, f"optimizer.{index}.")
+            if moments:
+                state["state"][index] = {name: value.clone() for name, value in moments.items()}
+        self.optimizer.load_state_dict(state)
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,76 @@
+"""What is measured about a seed while it is in the host's forward pass."""
+
+import math
+
+import msgspec
+from torch import Tensor
+
+from esper.kasmina.errors import SeedFault
+
+
+class Meter(msgspec.Struct):
+    """Counts since the seed's stage began. None: not measured."""
+
+    nonfinite_batches: int = 0
+    isolation_violations: int | None = None
+    io_contract_kept: bool | None = None
+    shadow_probes: int | None = None
+    shadow_nonfinite: int | None = None
+    # Sums of squares over this epoch's training batches, of the host's own activation and of the blended one.
+    host_squares: float = 0.0
+    blended_squares: float = 0.0
+    last_rms_ratio: float | None = None
+    # Why the seed may not go on, in words; empty while it may.
+    failed: str = ""
+
+    @property
+    def rms_ratio(self) -> float | None:
+        """Root mean square of the blended activation over the host's: this epoch's, else the last epoch's."""
+        if self.host_squares > 0.0:
+            return math.sqrt(self.blended_squares / self.host_squares)
+        return self.last_rms_ratio
+
+    def evidence(self) -> dict[str, float]:
+        """Return what was measured, under the gates' names for it."""
+        found = {
+            "nonfinite_batches": self.nonfinite_batches,
+            "isolation_violations": self.isolation_violations,
+            "io_contract_ok": self.io_contract_kept,
+            "rms_ratio": self.rms_ratio,
+            "shadow_probes": self.shadow_probes,
+            "shadow_nonfinite": self.shadow_nonfinite,
+        }
+        return {name: float(value) for name, value in found.items() if value is not None}
+
+    def saw(self, host: Tensor, blended: Tensor) -> None:
+        """Count one training batch that the seed took part in."""
+        self.io_contract_kept = True if self.io_contract_kept is None else self.io_contract_kept
+        self.host_squares += _squares(host)
+        self.blended_squares += _squares(blended)
+
+    def found_violations(self, count: int) -> None:
+        """Add the result of one isolation proof."""
+        self.isolation_violations = (self.isolation_violations or 0) + count
+
+    def fault(self, fault: SeedFault, *, live: bool) -> None:
+        """Count *fault*; in a live forward, or when the module itself is at fault, the seed has failed."""
+        if fault.kind == "non_finite":
+            self.nonfinite_batches += 1
+        else:
+            self.io_contract_kept = False
+        if live or fault.kind != "non_finite":
+            self.failed = self.failed or str(fault)
+
+    def probed(self, *, finite: bool) -> None:
+        """Count one live batch on which the seed was tried without letting it in."""
+        self.shadow_probes = (self.shadow_probes or 0) + 1
+        self.shadow_nonfinite = (self.shadow_nonfinite or 0) + (not finite)
+
+    def new_epoch(self) -> None:
+        """Begin the sums over an epoch afresh."""
+        self.last_rms_ratio = self.rms_ratio
+        self.host_squares = self.blended_squares = 0.0
+
+
+def _squares(activation: Tensor) -> float:
+    return activation.detach().double().square().sum().item()

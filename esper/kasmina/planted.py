@@ -1,0 +1,226 @@
+"""A seed at its place in a live model: what it does in each stage to what flows through the site."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import cast
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from esper.kasmina.adoption import adopt
+from esper.kasmina.blending import BLENDS
+from esper.kasmina.errors import SeedFault
+from esper.kasmina.incubation import Incubator, Progress
+from esper.kasmina.isolation import shared_parameters, strangers
+from esper.kasmina.live_seed import LiveSeed
+from esper.kasmina.meter import Meter
+from esper.kasmina.rules.alpha import Ramp
+from esper.kasmina.window import Tap
+from esper.leyline.v1.enums_pb2 import BlendMode
+from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
+from esper.leyline.v1.site_pb2 import Site, SiteShape
+
+SUBMODULE = "esper_"
+# A plain attribute of the model, neither module nor parameter: the seeds planted in it, by seed id.
+PLANTED = "_esper_planted"
+
+
+class SeedFacts(msgspec.Struct):
+    """What a planted seed knows beside its tensors; JSON-able."""
+
+    stage: int = int(Stage.SEED_STAGE_DORMANT)
+    blend_mode: int = int(BlendMode.BLEND_MODE_UNKNOWN)
+    init_seed: int = 0
+    # The site's shape, as hexadecimal Leyline bytes; known before and after a seed, too.
+    shape: str = ""
+    alpha: float = 0.0
+    ramp: Ramp | None = None
+    steps_done: int = 0
+    # The autograd graph of the next lesson is to be walked.
+    proof_due: bool = True
+    birth_digest: str = ""
+    meter: Meter = msgspec.field(default_factory=Meter)
+    progress: Progress = msgspec.field(default_factory=Progress)
+
+    def site_shape(self) -> SiteShape:
+        """Return the shape at the site."""
+        return SiteShape.FromString(bytes.fromhex(self.shape))
+
+
+class PlantedSeed:
+    """One seed in one model, from its planting to its removal. `Slot` is its public face."""
+
+    def __init__(self, site: Site, model: nn.Module, seed: LiveSeed, facts: SeedFacts) -> None:
+        self.site, self.seed, self.facts = site, seed, facts
+        self.tap: Tap | None = None
+        self._model = model
+        self._exit = model.get_submodule(site.exit_module)
+        self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
+        self._alpha = torch.tensor(facts.alpha, device=_device(self._exit, model))
+        self._override: Tensor | None = None
+        self.seed.module.to(self._alpha.device)
+
+    @property
+    def stage(self) -> Stage:
+        """What the seed is doing now."""
+        return Stage(self.facts.stage)
+
+    @property
+    def alpha(self) -> float:
+        """How far the seed is blended in, of 1."""
+        return self._alpha.item()
+
+    @property
+    def holder(self) -> nn.Module:
+        """The module that a kept seed becomes a child of: the exit, or the last leaf inside it.
+
+        Not the exit itself where that has children, because a container may run whatever children it has.
+        """
+        holder = self._exit
+        while inside := [child for name, child in holder.named_children() if not name.startswith(SUBMODULE)]:
+            holder = inside[-1]
+        return holder
+
+    def hook(self) -> None:
+        """Begin to see what flows through the site. Seeds at one exit act in the order of their sites."""
+        planted = planted_in(self._model)
+        planted[self.site.seed_id] = self
+        for other in sorted(planted.values(), key=lambda item: (len(item.site.seed_id), item.site.seed_id)):
+            if other is self or (other.tap is not None and other.site.exit_module == self.site.exit_module):
+                other.unhook()
+                other.tap = Tap(self._model, other.site, other.visit)
+
+    def unhook(self) -> None:
+        """Stop seeing it: the site's output is what it was before the seed came."""
+        if self.tap is not None:
+            self.tap.remove()
+        self.tap = None
+
+    def enter(self, stage: Stage, ramp: Ramp | None) -> None:
+        """Begin *stage*, with its measurements."""
+        self.facts.stage, self.facts.ramp, self.facts.proof_due = int(stage), ramp, True
+        self.facts.meter = Meter(failed=self.facts.meter.failed)
+        self.facts.meter.found_violations(shared_parameters(self.seed.module, self._model))
+
+    def set_alpha(self, alpha: float) -> None:
+        """Move alpha, without replacing its tensor."""
+        self._alpha.fill_(alpha)
+
+    def join(self, optimizer: Optimizer) -> None:
+        """Become a part of the model, trained by *optimizer* from now on."""
+        self.holder.add_module(f"{SUBMODULE}{self.site.seed_id}", self.seed.module)
+        adopt(optimizer, self.seed.parameters, self.seed.optimizer)
+        self.seed.optimizer = None
+
+    def visit(self, entry: Tensor | None, output: object) -> Tensor | None:
+        """Answer one pass through the site: None leaves the host's output the very same tensor."""
+        host = cast("Tensor", output)
+        try:
+            if self._override is not None:
+                return self._blended(entry, host, self._override)
+            if self.stage == Stage.SEED_STAGE_TRAINING:
+                self._incubator.collect(entry, host)
+            elif self.stage == Stage.SEED_STAGE_SHADOWING:
+                self._probe(entry, host)
+            else:
+                return self._live(entry, host)
+        except SeedFault as fault:
+            if self._override is None:
+                self.facts.meter.fault(fault, live=True)
+        return None
+
+    def step(self, steps_done: int) -> None:
+        """Follow one optimizer step of the host's: learn, and move alpha."""
+        try:
+            if self.stage == Stage.SEED_STAGE_TRAINING:
+                self._incubator.step(self.seed, self._prove if self.facts.proof_due else None)
+            elif self.stage == Stage.SEED_STAGE_SHADOWING:
+                self.seed.drop_gradients()
+            else:
+                self.seed.descend()
+        except SeedFault as fault:
+            self.facts.meter.fault(fault, live=False)
+        self.facts.steps_done = steps_done
+        if self.facts.ramp is not None:
+            self.set_alpha(self.facts.ramp.at(steps_done))
+
+    def new_epoch(self) -> None:
+        """Begin an epoch's measurements; prove the isolation again."""
+        self.seed.drop_gradients()
+        self._incubator.new_epoch()
+        self.facts.meter.new_epoch()
+        self.facts.meter.found_violations(shared_parameters(self.seed.module, self._model))
+        self.facts.proof_due = True
+
+    def measured(self) -> dict[str, float]:
+        """Return the gate inputs that are known, by name."""
+        found = self.facts.meter.evidence()
+        if self.stage == Stage.SEED_STAGE_TRAINING:
+            found["weights_moved"] = float(self.seed.digest() != self.facts.birth_digest)
+            promise = self._incubator.promise()
+            if promise is not None:
+                found["r_squared"] = promise.r_squared
+                found["predicted_loss_decrease"] = promise.predicted_loss_decrease
+        else:
+            ramp = self.facts.ramp
+            found["alpha_error"] = 0.0 if ramp is None else abs(self.alpha - ramp.target)
+            found["ramp_complete"] = float(ramp is None or ramp.completed(self.facts.steps_done))
+        return found
+
+    @contextmanager
+    def override_alpha(self, alpha: float) -> Generator[None]:
+        """Behave as if blended in at *alpha*, in every stage; nothing of the seed is moved by it."""
+        module, draws, training = self.seed.module, self.seed.draws.tensors(), self.seed.module.training
+        buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+        before, self._override = self._override, torch.full_like(self._alpha, alpha)
+        try:
+            yield
+        finally:
+            self._override = before
+            self.seed.draws.restore(draws)
+            module.train(training)
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+
+    def _blended(self, entry: Tensor | None, host: Tensor, alpha: Tensor) -> Tensor:
+        seed = self.seed.respond(entry, host, training=self._exit.training)
+        # A copy, because autograd keeps it for the backward pass and alpha itself moves in place.
+        return BLENDS[self.seed.mode](host, seed, alpha.clone())
+
+    def _live(self, entry: Tensor | None, host: Tensor) -> Tensor:
+        blended = self._blended(entry, host, self._alpha)
+        if torch.is_grad_enabled() and self.stage != Stage.SEED_STAGE_FOSSILIZED:
+            self.facts.meter.saw(host, blended)
+        return blended
+
+    def _probe(self, entry: Tensor | None, host: Tensor) -> None:
+        if not torch.is_grad_enabled():
+            return
+        finite = True
+        try:
+            with torch.no_grad():
+                seed = self.seed.respond(entry, host, training=False)
+                self.facts.meter.saw(host, BLENDS[self.seed.mode](host, seed, self._alpha))
+        except SeedFault as fault:
+            if fault.kind != "non_finite":
+                raise
+            finite = False
+        self.facts.meter.probed(finite=finite)
+
+    def _prove(self, loss: Tensor) -> None:
+        self.facts.meter.found_violations(len(strangers(loss, self.seed.parameters)))
+        self.facts.proof_due = False
+
+
+def planted_in(model: nn.Module) -> dict[str, PlantedSeed]:
+    """Return the seeds that are planted in *model*, by seed id."""
+    return model.__dict__.setdefault(PLANTED, {})
+
+
+def _device(exit_: nn.Module, model: nn.Module) -> torch.device:
+    for parameter in (*exit_.parameters(), *model.parameters()):
+        return parameter.device
+    return torch.device("cpu")

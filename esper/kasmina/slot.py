@@ -1,0 +1,268 @@
+"""One growth site on a live model, and the seed that lives in it.
+
+      plant          begin_blending       begin_shadowing          begin_probation        fossilize
+DORMANT ──→ TRAINING ────────→ BLENDING ─────────→ SHADOWING ────────────→ PROBATIONARY ──→ FOSSILIZED
+   ↑                               ↑──────── retarget ─────┴───────────────────┘
+   └── remove, from every stage
+
+Which of these may happen, and when, is decided in `rules/`; here it is made true. Training thread only.
+"""
+
+import weakref
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from esper.kasmina.adoption import held_by
+from esper.kasmina.errors import SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
+from esper.kasmina.isolation import shared_parameters
+from esper.kasmina.live_seed import LiveSeed
+from esper.kasmina.planted import SUBMODULE, PlantedSeed, SeedFacts, planted_in
+from esper.kasmina.rules.alpha import Ramp
+from esper.kasmina.window import Recorder, Tap, Window
+from esper.leyline.canonical import canonical_bytes
+from esper.leyline.v1.enums_pb2 import BlendMode
+from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
+from esper.leyline.v1.site_pb2 import Site, SiteShape
+
+
+class Slot:
+    """A place in *model* where one seed at a time can live. Without a seed, and unobserved, it has no hook at all."""
+
+    def __init__(self, site: Site, model: nn.Module) -> None:
+        self.site = site
+        self.shape: SiteShape | None = None
+        self._model = model
+        self._recorder: Recorder | None = None
+        self._planted: PlantedSeed | None = None
+        self._removed_module: weakref.ref[nn.Module] | None = None
+        self._removed_parameters: list[weakref.ref[Tensor]] = []
+        self._removed_tap: Tap | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """What the seed is doing in this model now; DORMANT without a seed."""
+        return Stage.SEED_STAGE_DORMANT if self._planted is None else self._planted.stage
+
+    @property
+    def alpha(self) -> float:
+        """How far the seed is blended in, of 1; 0 without a seed."""
+        return 0.0 if self._planted is None else self._planted.alpha
+
+    @property
+    def failed(self) -> str:
+        """Why the seed may not go on, in words; empty while it may."""
+        return "" if self._planted is None else self._planted.facts.meter.failed
+
+    @property
+    def module(self) -> nn.Module:
+        """The seed's module; raises `SlotEmpty` without one."""
+        return self._living().seed.module
+
+    def open_window(self, limit_samples: int = 2048) -> None:
+        """Watch the site in the coming training batches; no effect on them, and on no random stream.
+
+        Raises:
+            SlotOccupied: a seed lives here.
+        """
+        if self._planted is not None:
+            raise SlotOccupied(self.site.seed_id)
+        if self._recorder is None:
+            self._recorder = Recorder(self._model, self.site, limit_samples)
+
+    def close_window(self) -> Window | None:
+        """Stop watching; return what was seen, or None if no training batch passed through the site."""
+        recorder, self._recorder = self._recorder, None
+        window = None if recorder is None else recorder.close()
+        if window is not None:
+            self.shape = window.shape
+        return window
+
+    def plant(
+        self,
+        module: nn.Module,
+        *,
+        mode: BlendMode,
+        learning_rate: Callable[[], float] | None,
+        init_seed: int,
+        shape: SiteShape | None = None,
+    ) -> None:
+        """Let *module* learn here, in isolation: the host's output stays the very same tensor.
+
+        *learning_rate* is asked at every step (None: 1e-3); *init_seed* seeds the seed's own random draws. Without
+        *shape*, what the last window found is used.
+
+        Raises:
+            SlotOccupied: a seed lives here already.
+            SiteNotObserved: no window was opened, and no shape given.
+        """
+        self.shape = shape or self.shape
+        if self.shape is None:
+            raise SiteNotObserved(self.site.seed_id)
+        shared = shared_parameters(module, self._model)
+        seed = LiveSeed(module, mode, learning_rate, init_seed)
+        facts = SeedFacts(
+            stage=int(Stage.SEED_STAGE_TRAINING),
+            blend_mode=int(mode),
+            init_seed=init_seed,
+            shape=canonical_bytes(self.shape).hex(),
+            birth_digest=seed.digest(),
+        )
+        facts.meter.found_violations(shared)
+        self._install(seed, facts)
+
+    def begin_blending(self, ramp: Ramp) -> None:
+        """Let the seed into the forward pass, along *ramp*; from now on it learns from the user's own loss."""
+        planted = self._living()
+        planted.enter(Stage.SEED_STAGE_BLENDING, ramp)
+        planted.set_alpha(ramp.at(ramp.start_step))
+
+    def retarget(self, ramp: Ramp) -> None:
+        """Go back to blending, towards another alpha."""
+        self.begin_blending(ramp)
+
+    def hold(self, alpha: float) -> None:
+        """Stop the ramp and stay at *alpha*, between 0 and 1."""
+        if not 0.0 <= alpha <= 1.0:
+            raise ValueError(f"alpha is {alpha}, not between 0 and 1")
+        planted = self._living()
+        planted.facts.ramp = None
+        planted.set_alpha(alpha)
+
+    def begin_shadowing(self) -> None:
+        """Take the seed out of the forward pass; its output is probed on live batches. Alpha is kept."""
+        planted = self._living()
+        planted.enter(Stage.SEED_STAGE_SHADOWING, planted.facts.ramp)
+
+    def begin_probation(self) -> None:
+        """Let the seed back in, at the alpha it had."""
+        planted = self._living()
+        planted.enter(Stage.SEED_STAGE_PROBATIONARY, planted.facts.ramp)
+
+    def fossilize(self, optimizer: Optimizer) -> None:
+        """Make the seed a part of the model: a submodule named `esper_<seed id>`, trained by *optimizer*."""
+        planted = self._living()
+        planted.seed.drop_gradients()
+        planted.enter(Stage.SEED_STAGE_FOSSILIZED, planted.facts.ramp)
+        planted.join(optimizer)
+
+    def remove(self) -> None:
+        """Take the seed out: the model computes what it would without. No effect on an empty slot.
+
+        A fossilized seed's parameters stay in the host's optimizer; nothing else of a seed stays.
+        """
+        planted, self._planted = self._planted, None
+        if planted is None:
+            return
+        module = planted.seed.module
+        self._removed_module = weakref.ref(module)
+        self._removed_parameters = [weakref.ref(parameter) for parameter in module.parameters()]
+        self._removed_tap = planted.tap
+        planted.unhook()
+        planted_in(self._model).pop(self.site.seed_id)
+        if planted.stage == Stage.SEED_STAGE_FOSSILIZED:
+            delattr(planted.holder, f"{SUBMODULE}{self.site.seed_id}")
+
+    def leftovers(self, *optimizers: Optimizer) -> dict[str, float]:
+        """Count what is left of the seed that was removed last: in the model, and in *optimizers* (the host's)."""
+        module = None if self._removed_module is None else self._removed_module()
+        alive = (reference() for reference in self._removed_parameters)
+        parameters = {id(parameter) for parameter in alive if parameter is not None}
+        hooks = [
+            hook
+            for part in self._model.modules()
+            for table in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+            for hook in part.__dict__[table].values()
+        ]
+        tap = self._removed_tap
+        return {
+            "modules_left": float(module is not None and any(part is module for part in self._model.modules())),
+            "hooks_left": float(0 if tap is None else sum(tap.owns(hook) for hook in hooks)),
+            "optimizer_parameters_left": float(sum(held_by(optimizer, parameters) for optimizer in optimizers)),
+            "alpha": self.alpha,
+        }
+
+    def step(self, steps_done: int) -> None:
+        """Follow one optimizer step of the user's, after their backward pass: learn, and move alpha."""
+        if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
+            self._planted.step(steps_done)
+
+    def new_epoch(self) -> None:
+        """Begin an epoch's measurements. What a backward pass left that no step has used is dropped."""
+        if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
+            self._planted.new_epoch()
+
+    def measured(self) -> dict[str, float]:
+        """Return the gate inputs that are known here, by name; what was not measured is absent."""
+        return {} if self._planted is None else self._planted.measured()
+
+    @contextmanager
+    def override_alpha(self, alpha: float) -> Generator[None]:
+        """Evaluate as if the seed were blended in at *alpha*, whatever its stage. Nothing of the seed is moved.
+
+        Raises:
+            SlotEmpty: there is no seed.
+        """
+        with self._living().override_alpha(alpha):
+            yield
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return copies of all tensors, and JSON-able facts, from which `load_state` continues bit for bit.
+
+        To be called at a fence: what a backward pass left for an optimizer step still to come is not part of it.
+        """
+        if self._planted is None:
+            shape = "" if self.shape is None else canonical_bytes(self.shape).hex()
+            return {}, msgspec.to_builtins(SeedFacts(shape=shape))
+        self._planted.facts.alpha = self.alpha
+        return self._planted.seed.tensors(), msgspec.to_builtins(self._planted.facts)
+
+    def load_state(
+        self,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        *,
+        module: nn.Module | None,
+        learning_rate: Callable[[], float] | None,
+        optimizer: Optimizer,
+    ) -> None:
+        """Put back the seed that `state` described, into *module*, rebuilt from its kernel (None for an empty slot).
+
+        A fossilized seed's parameters join *optimizer*. So load the slots first, in the order in which their seeds
+        were fossilized, and the model's and the optimizer's own states after them.
+
+        Raises:
+            SlotOccupied: a seed lives here already.
+            SeedStateInvalid: the tensors do not fit *module*.
+        """
+        known = msgspec.convert(facts, SeedFacts)
+        self.shape = known.site_shape() if known.shape else None
+        if known.stage == Stage.SEED_STAGE_DORMANT:
+            return
+        if module is None:
+            raise SeedStateInvalid(self.site.seed_id, "there is a seed in it, and no module to load it into")
+        seed = LiveSeed(module, BlendMode(known.blend_mode), learning_rate, known.init_seed)
+        try:
+            seed.restore(tensors)
+        except (RuntimeError, KeyError, ValueError) as misfit:
+            raise SeedStateInvalid(self.site.seed_id, str(misfit)) from misfit
+        self._install(seed, known)
+        if known.stage == Stage.SEED_STAGE_FOSSILIZED:
+            self._living().join(optimizer)
+
+    def _install(self, seed: LiveSeed, facts: SeedFacts) -> None:
+        if self._planted is not None:
+            raise SlotOccupied(self.site.seed_id)
+        if self._recorder is not None:
+            self.close_window()
+        self._planted = PlantedSeed(self.site, self._model, seed, facts)
+        self._planted.hook()
+
+    def _living(self) -> PlantedSeed:
+        if self._planted is None:
+            raise SlotEmpty(self.site.seed_id)
+        return self._planted

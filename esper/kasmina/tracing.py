@@ -1,0 +1,102 @@
+"""A grown model's forward pass, written down as plain modules and arithmetic."""
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from torch import fx, nn
+from torch.fx.proxy import TraceError
+
+from esper.kasmina.errors import UnwrapRefused
+from esper.leyline.v1.enums_pb2 import BlendMode
+
+
+class Fossil(msgspec.Struct, frozen=True):
+    """A kept seed: *module* reads *entry*'s input (None: *exit*'s output) and is blended into *exit*'s output."""
+
+    module: nn.Module
+    entry: nn.Module | None
+    exit: nn.Module
+    mode: BlendMode
+    alpha: float
+
+
+def grown_graph(model: nn.Module, fossils: Iterable[Fossil]) -> fx.Graph:
+    """Return the graph of *model* with its *fossils*; torch.nn's own layers stay calls to the modules they are.
+
+    Raises:
+        UnwrapRefused: the forward pass depends on values, or differs between training and evaluation.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    kept = tuple(fossils)
+    try:
+        training, evaluation = (_traced(model.train(mode), kept) for mode in (True, False))
+    finally:
+        for module, flag in flags:
+            module.training = flag
+    if _source(training) != _source(evaluation):
+        raise UnwrapRefused(
+            "the forward pass reads self.training, so that it is not the same in training and in evaluation; "
+            "use modules that know their mode (nn.Dropout in place of F.dropout)"
+        )
+    return training
+
+
+class _Grafter(fx.Tracer):
+    """Traces a model and grafts the fossils in where the hooks had them."""
+
+    def __init__(self, fossils: tuple[Fossil, ...]) -> None:
+        super().__init__()
+        self._fossils = fossils
+        self._inputs: dict[int, fx.Proxy] = {}
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Record one module call, and graft what belongs at its output."""
+        for index, fossil in enumerate(self._fossils):
+            if m is fossil.entry:
+                self._inputs[index] = next(iter([*args, *kwargs.values()]))
+        output = super().call_module(m, forward, args, kwargs)
+        for index, fossil in enumerate(self._fossils):
+            if m is fossil.exit:
+                entry = self._inputs[index] if fossil.entry is not None else output
+                output = _joined(output, fossil.module(entry), fossil)
+        return output
+
+
+def _joined(host: fx.Proxy, seed: fx.Proxy, fossil: Fossil) -> fx.Proxy:
+    added = operator.sub(seed, host) if fossil.mode == BlendMode.BLEND_MODE_CONVEX else seed
+    return operator.add(host, operator.mul(added, fossil.alpha))
+
+
+def _traced(model: nn.Module, fossils: tuple[Fossil, ...]) -> fx.Graph:
+    try:
+        traced = _Grafter(fossils).trace(model)
+    except (TraceError, TypeError, RuntimeError, NotImplementedError, AttributeError, KeyError) as error:
+        raise UnwrapRefused(f"torch.fx cannot follow its forward pass ({type(error).__name__}: {error})") from error
+    # A graph of its own: the traced one remembers this file's tracer.
+    plain, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    plain.output(plain.graph_copy(traced, copies))
+    plain.lint()
+    return plain
+
+
+def _source(graph: fx.Graph) -> str:
+    return graph.python_code("self").src
+
+
+def plain(module: nn.Module) -> nn.Module:
+    """Return *module* without any class from outside torch: its parameters and torch layers under the same names."""
+    children: Mapping[str, nn.Module] = dict(module.named_children())
+    if not type(module).__module__.startswith("torch."):
+        bare = nn.Module()
+        for name, parameter in module.named_parameters(recurse=False):
+            bare.register_parameter(name, parameter)
+        for name, buffer in module.named_buffers(recurse=False):
+            bare.register_buffer(name, buffer)
+        bare.training, module = module.training, bare
+    for name, child in children.items():
+        module.add_module(name, plain(child))
+    return module

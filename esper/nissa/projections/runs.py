@@ -1,0 +1,99 @@
+"""A run's beginning, its resumes, its end and the seeds it kept."""
+
+from collections.abc import Iterable
+
+from esper.leyline.v1.run_pb2 import RunFacts, RunFinished, RunResumed, RunStarted, RunSummary
+from esper.nissa.projections.declared import Projection, Row
+from esper.nissa.recorded import PLACE, RecordedEvent, place
+
+
+def _rows(recorded: RecordedEvent) -> Iterable[Row]:
+    match recorded.event:
+        case RunStarted(facts=facts):
+            yield "run_starts", {**place(recorded), **_facts(facts)}
+        case RunResumed(checkpoint_id=checkpoint_id, attempt=attempt):
+            yield "run_resumes", {**place(recorded), "checkpoint_id": checkpoint_id, "attempt": attempt}
+        case RunFinished(summary=summary):
+            yield "run_ends", {**place(recorded), **_summary(summary)}
+            for kept in summary.kept:
+                yield (
+                    "kept_seeds",
+                    {
+                        **place(recorded),
+                        "seed_id": kept.seed_id,
+                        "blueprint_id": kept.blueprint_id,
+                        "parameters": kept.parameters,
+                        "score_with": kept.score_with,
+                        "score_without": kept.score_without,
+                    },
+                )
+        case _:
+            return
+
+
+def _facts(facts: RunFacts) -> dict[str, object]:
+    return {
+        "model_class": facts.model_class,
+        "data": facts.data,
+        "seed": facts.seed,
+        "host_parameters": facts.host_parameters,
+        "sites": [site.label for site in facts.sites],
+        "model_sha256": facts.model_sha256,
+        "settings": facts.settings_json or None,
+        "torch_version": facts.torch_version,
+        "python_version": facts.python_version,
+        "esper_version": facts.esper_version,
+    }
+
+
+def _summary(summary: RunSummary) -> dict[str, object]:
+    return {
+        "score": summary.score if summary.HasField("score") else None,
+        "parameters_before": summary.parameters_before,
+        "parameters_after": summary.parameters_after,
+        "germinated": summary.germinated,
+        "culled": summary.culled,
+        "overhead_ratio": summary.overhead_ratio,
+        "model_sha256": summary.model_sha256,
+    }
+
+
+RUNS = Projection(
+    name="runs",
+    version=1,
+    tables={
+        "run_starts": {
+            **PLACE,
+            "model_class": "VARCHAR",
+            "data": "VARCHAR",
+            "seed": "UBIGINT",
+            "host_parameters": "UBIGINT",
+            "sites": "VARCHAR[]",
+            "model_sha256": "VARCHAR",
+            "settings": "JSON",
+            "torch_version": "VARCHAR",
+            "python_version": "VARCHAR",
+            "esper_version": "VARCHAR",
+        },
+        "run_resumes": {**PLACE, "checkpoint_id": "VARCHAR", "attempt": "BIGINT"},
+        "run_ends": {
+            **PLACE,
+            "score": "DOUBLE",
+            "parameters_before": "UBIGINT",
+            "parameters_after": "UBIGINT",
+            "germinated": "BIGINT",
+            "culled": "BIGINT",
+            "overhead_ratio": "DOUBLE",
+            "model_sha256": "VARCHAR",
+        },
+        "kept_seeds": {
+            **PLACE,
+            "seed_id": "VARCHAR",
+            "blueprint_id": "VARCHAR",
+            "parameters": "UBIGINT",
+            "score_with": "DOUBLE",
+            "score_without": "DOUBLE",
+        },
+    },
+    rows=_rows,
+)

@@ -1,0 +1,1 @@
+"""SQL over the projections: one named question per file."""

@@ -1,0 +1,95 @@
+"""What the controller remembers of its own decisions."""
+
+from typing import TypeAlias, assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from esper.leyline.v1.enums_pb2 import DecisionAction as Action
+from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed
+
+PolicyEvent: TypeAlias = DecisionMade | DecisionMissed
+
+# Names among a decision's inputs that the memory itself reads back.
+SCORE, GENERATION, LOST = "score", "generation", "lost"
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True):
+    """One seed that the controller germinated; `ended` once it was culled or found gone."""
+
+    generation: int
+    blueprint_id: str
+    germinated_epoch: int
+    score_at_germination: float | None
+    ended: bool = False
+
+
+class Penalty(msgspec.Struct, frozen=True):
+    """How badly a blueprint did lately, as it stood at the end of *epoch*."""
+
+    amount: float
+    epoch: int
+
+    def at(self, epoch: int, kept_per_epoch: float) -> float:
+        """Return what is left of the penalty at *epoch*."""
+        return self.amount * kept_per_epoch ** max(0, epoch - self.epoch)
+
+
+class PolicyState(msgspec.Struct, frozen=True):
+    """The controller's memory, folded from its decisions.
+
+    `lives` holds the newest seed of each slot, `penalties` what each blueprint owes, `failures` how often a blueprint
+    did not last, by (slot, blueprint), `last` the newest decision about each slot ("" for the run as a whole).
+    """
+
+    epoch: int = 0
+    lives: dict[str, Life] = {}
+    penalties: dict[str, Penalty] = {}
+    failures: dict[tuple[str, str], int] = {}
+    last: dict[str, Action] = {}
+    missed: int = 0
+
+    def life(self, seed_id: str, generation: int, blueprint_id: str) -> Life | None:
+        """Return what is remembered of this very seed; None if the controller did not germinate it."""
+        life = self.lives.get(seed_id)
+        if life is None or (life.generation, life.blueprint_id) != (generation, blueprint_id):
+            return None
+        return life
+
+
+def remember(state: PolicyState, event: PolicyEvent, *, per_cull: float, kept_per_epoch: float) -> PolicyState:
+    """Fold one recorded decision into *state*. Total: history is never refused."""
+    match event:
+        case DecisionMissed():
+            return replace(state, missed=state.missed + 1)
+        case DecisionMade(at=at, seed_id=seed_id, action=action):
+            state = replace(state, epoch=max(state.epoch, at.epoch), last={**state.last, seed_id: action})
+            if action == Action.DECISION_ACTION_GERMINATE:
+                return replace(state, lives={**state.lives, seed_id: _begun(event)})
+            if action == Action.DECISION_ACTION_CULL or LOST in event.inputs:
+                return _ended(state, event, per_cull, kept_per_epoch)
+            return state
+        case _:
+            assert_never(event)
+
+
+def _begun(event: DecisionMade) -> Life:
+    return Life(
+        generation=int(event.inputs[GENERATION]),
+        blueprint_id=event.blueprint_id,
+        germinated_epoch=event.at.epoch,
+        score_at_germination=event.inputs.get(SCORE),
+    )
+
+
+def _ended(state: PolicyState, event: DecisionMade, per_cull: float, kept_per_epoch: float) -> PolicyState:
+    seed_id, blueprint = event.seed_id, event.blueprint_id
+    life = state.lives.get(seed_id)
+    owed = state.penalties.get(blueprint, Penalty(0.0, event.at.epoch)).at(event.at.epoch, kept_per_epoch)
+    tried = (seed_id, blueprint)
+    return replace(
+        state,
+        lives=state.lives if life is None else {**state.lives, seed_id: replace(life, ended=True)},
+        penalties={**state.penalties, blueprint: Penalty(owed + per_cull, event.at.epoch)},
+        failures={**state.failures, tried: state.failures.get(tried, 0) + 1},
+    )

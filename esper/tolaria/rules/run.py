@@ -1,0 +1,167 @@
+"""What may happen to a training run, and what each happening means."""
+
+from typing import TypeAlias, assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from esper.leyline.decider import Decider, RuleBroken
+from esper.leyline.v1.run_pb2 import (
+    ChangeDeferred,
+    Checkpoint,
+    CheckpointCommitted,
+    CommitCheckpoint,
+    DeferChange,
+    EndEpoch,
+    EpochEnded,
+    EpochFacts,
+    FinishRun,
+    ResumeRun,
+    RunFacts,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    RunSummary,
+    StartRun,
+)
+from esper.leyline.v1.site_pb2 import Moment
+
+RunCommand: TypeAlias = StartRun | EndEpoch | CommitCheckpoint | DeferChange | ResumeRun | FinishRun
+RunEvent: TypeAlias = RunStarted | EpochEnded | CheckpointCommitted | ChangeDeferred | RunResumed | RunFinished
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A training run, folded from its stream.
+
+    `epoch` and `step` are the furthest that any attempt has recorded: a resumed run repeats what was recorded after
+    its checkpoint under the same command ids, and so decides anew only from there on.
+    """
+
+    facts: RunFacts | None = None
+    attempt: int = 0
+    epoch: int = 0
+    step: int = 0
+    last_epoch: EpochFacts | None = None
+    last_checkpoint: Checkpoint | None = None
+    checkpoints: frozenset[str] = frozenset()
+    deferred: int = 0
+    summary: RunSummary | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the run has begun."""
+        return self.facts is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end. An interrupted run has not: it can be resumed."""
+        return self.summary is not None
+
+    @property
+    def score(self) -> float | None:
+        """The newest epoch's score; None if it was not measured."""
+        return self.last_epoch.score if self.last_epoch is not None and self.last_epoch.HasField("score") else None
+
+
+class RunRuleBroken(RuleBroken):
+    """The run's state forbids the command; nothing happened."""
+
+    def __init__(self, command: RunCommand, why: str) -> None:
+        self.command = command
+        super().__init__(f"cannot {type(command).__name__}: {why}")
+
+
+def decide(run: Run, command: RunCommand) -> list[RunEvent]:
+    """Answer *command* with the events it causes.
+
+    Raises:
+        RunRuleBroken: out of order, backwards in steps, or after the end; the message says which.
+    """
+    _refuse_out_of_place(run, command)
+    match command:
+        case StartRun():
+            return [RunStarted(facts=command.facts), CheckpointCommitted(checkpoint=command.checkpoint)]
+        case EndEpoch(facts=facts):
+            _refuse_backwards(run, command, facts.at)
+            if facts.at.epoch != run.epoch + 1:
+                raise RunRuleBroken(command, f"epoch {facts.at.epoch} does not follow epoch {run.epoch}")
+            return [EpochEnded(facts=facts)]
+        case CommitCheckpoint(checkpoint=checkpoint):
+            _refuse_backwards(run, command, checkpoint.at)
+            return [CheckpointCommitted(checkpoint=checkpoint)]
+        case DeferChange():
+            return [_deferred(command)]
+        case ResumeRun():
+            return [_resumed(run, command)]
+        case FinishRun(summary=summary):
+            _refuse_backwards(run, command, summary.at)
+            return [RunFinished(summary=summary)]
+        case _:
+            assert_never(command)
+
+
+def _refuse_out_of_place(run: Run, command: RunCommand) -> None:
+    """A run starts once, and nothing happens before its start or after its end."""
+    match command:
+        case StartRun() if run.started:
+            raise RunRuleBroken(command, "this run has started already")
+        case StartRun():
+            return
+        case _ if not run.started:
+            raise RunRuleBroken(command, "this run has not started")
+        case _ if run.finished:
+            raise RunRuleBroken(command, "this run is finished")
+        case _:
+            return
+
+
+def _refuse_backwards(run: Run, command: RunCommand, at: Moment) -> None:
+    if at.step < run.step:
+        raise RunRuleBroken(command, f"step {at.step} lies before step {run.step}, which is recorded")
+
+
+def _deferred(command: DeferChange) -> ChangeDeferred:
+    if command.at.step < command.decided_for.step:
+        raise RunRuleBroken(command, f"step {command.at.step} is earlier than step {command.decided_for.step}")
+    return ChangeDeferred(
+        command_id=command.command_id,
+        seed_id=command.seed_id,
+        reason=command.reason,
+        decided_for=command.decided_for,
+        at=command.at,
+    )
+
+
+def _resumed(run: Run, command: ResumeRun) -> RunResumed:
+    if command.checkpoint_id not in run.checkpoints:
+        raise RunRuleBroken(command, f"this run has no checkpoint {command.checkpoint_id!r}")
+    if command.attempt != run.attempt + 1:
+        raise RunRuleBroken(command, f"attempt {command.attempt} does not follow attempt {run.attempt}")
+    return RunResumed(checkpoint_id=command.checkpoint_id, at=command.at, attempt=command.attempt)
+
+
+def evolve(run: Run, event: RunEvent) -> Run:
+    """Fold one recorded fact into *run*. Total: history is never refused."""
+    match event:
+        case RunStarted():
+            return replace(run, facts=event.facts, attempt=1)
+        case EpochEnded(facts=facts):
+            return replace(_reached(run, facts.at), epoch=facts.at.epoch, last_epoch=facts)
+        case CheckpointCommitted(checkpoint=checkpoint):
+            known = run.checkpoints | {checkpoint.checkpoint_id}
+            return replace(_reached(run, checkpoint.at), last_checkpoint=checkpoint, checkpoints=known)
+        case ChangeDeferred():
+            return replace(run, deferred=run.deferred + 1)
+        case RunResumed():
+            return replace(run, attempt=event.attempt)
+        case RunFinished(summary=summary):
+            return replace(_reached(run, summary.at), summary=summary)
+        case _:
+            assert_never(event)
+
+
+def _reached(run: Run, at: Moment) -> Run:
+    return replace(run, step=max(run.step, at.step))
+
+
+RUN = Decider(name="run", initial=Run(), decide=decide, evolve=evolve)

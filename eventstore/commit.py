@@ -1,0 +1,190 @@
+"""One decision as signed, chained bytes, and back: what is returned from here was verified."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID, uuid5
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+
+from eventstore.errors import KeyMissing, LogCorrupt, UnknownEventType
+from eventstore.signing import Keys
+from eventstore.store import Context, EventTypes, Recorded, StreamName
+from eventstore.v1.commit_pb2 import Commit, Event, SignedCommit
+
+MAX_COMMIT_BYTES = 1024 * 1024 - 4096
+_Kind = TypeVar("_Kind", bound=Message)
+NAMESPACE = UUID("6c65796c-696e-5e00-8000-6573706572f1")
+
+
+def commit_id(stream: StreamName, command_id: str) -> str:
+    """Return the id that the answer to *command_id* has on *stream*, whenever and wherever it is decided."""
+    return uuid5(NAMESPACE, f"{stream}|{command_id}").hex
+
+
+def event_id(commit: str, index: int) -> str:
+    """Return the id of the event at *index* (from 0) of *commit*."""
+    return uuid5(UUID(commit), str(index)).hex
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Where a stream's chain ends: the version of its last event and the SHA-256 of its last stored message."""
+
+    version: int
+    sha256: bytes
+
+
+START = Link(0, b"")
+
+
+class Chains:
+    """Where each stream's chain stands, for a reader of many streams.
+
+    A reader that began at the log's first position knows every link. One that began later takes the first commit it
+    meets of each stream as given - signature and form are verified, its link is not - and checks every later one.
+    """
+
+    def __init__(self, *, from_start: bool) -> None:
+        self._links: dict[StreamName, Link] = {}
+        self._unmet = START if from_start else None
+
+    def end_of(self, stream: StreamName) -> Link | None:
+        """Return where *stream* stands, or None if that is not known."""
+        return self._links.get(stream, self._unmet)
+
+    def extend(self, stream: StreamName, link: Link) -> None:
+        """Note that *stream* now ends at *link*."""
+        self._links[stream] = link
+
+
+class CommitCodec(msgspec.Struct, frozen=True):
+    """How commits are written and read: with which keys, in which vocabulary."""
+
+    keys: Keys
+    types: EventTypes
+
+    def seal(self, stream: StreamName, events: Sequence[Message], context: Context, after: Link) -> bytes:
+        """Return the bytes of the commit that follows *after* on *stream*.
+
+        Raises:
+            ValueError: there are no events: a decision that records nothing is not a commit.
+        """
+        if not events:
+            raise ValueError(f"nothing to record on {stream}")
+        this = commit_id(stream, context.command_id)
+        commit = Commit(
+            commit_id=this,
+            aggregate=stream.aggregate,
+            aggregate_id=stream.aggregate_id,
+            first_version=after.version + 1,
+            previous_sha256=after.sha256,
+            events=[
+                Event(
+                    event_id=event_id(this, index),
+                    type=event.DESCRIPTOR.full_name,
+                    schema_version=self.types.version(event),
+                    payload=event.SerializeToString(deterministic=True),
+                )
+                for index, event in enumerate(events)
+            ],
+            **msgspec.structs.asdict(context),
+        )
+        body = commit.SerializeToString(deterministic=True)
+        signed = SignedCommit(commit=body, key_id=self.keys.current_id, signature=self.keys.sign(body))
+        return signed.SerializeToString(deterministic=True)
+
+    def unseal(self, data: bytes, position: int, stream: StreamName, after: Link | None) -> tuple[Recorded, ...]:
+        """Return the events of the commit stored at *position*, verified against *after*, the end of the chain so far.
+
+        Raises:
+            LogCorrupt: form, signature, identity or chain is wrong.
+            UnknownEventType: all is well but the program is too old for it.
+        """
+        commit = _parse(SignedCommit, data, position)
+        self._check_signature(commit, position)
+        body = _parse(Commit, commit.commit, position)
+        _check_identity(body, position, stream)
+        _check_link(body, position, after)
+        return tuple(self._event(body, index, position, stream) for index in range(len(body.events)))
+
+    def read(self, data: bytes, position: int, stream: StreamName, chains: Chains) -> tuple[Recorded, ...]:
+        """Unseal the next commit of *stream* and extend its chain in *chains*."""
+        events = self.unseal(data, position, stream, chains.end_of(stream))
+        chains.extend(stream, link_after(data, events))
+        return events
+
+    def _check_signature(self, signed: SignedCommit, position: int) -> None:
+        try:
+            genuine = self.keys.verify(signed.commit, signed.key_id, signed.signature)
+        except KeyMissing as missing:
+            known = f"one of {', '.join(self.keys.ids())} (ESPER_LEYLINE_SECRET or the key file)"
+            raise LogCorrupt(position, "signing key", known, repr(signed.key_id)) from missing
+        if not genuine:
+            raise LogCorrupt(position, "signature", f"the HMAC of key {signed.key_id}", signed.signature.hex())
+
+    def _event(self, commit: Commit, index: int, position: int, stream: StreamName) -> Recorded:
+        stored = commit.events[index]
+        known = self.types.lookup(stored.type)
+        if known is None or stored.schema_version != known[1]:
+            raise UnknownEventType(position, stored.type, stored.schema_version)
+        return Recorded(
+            position=position,
+            index=index,
+            stream=stream,
+            version=commit.first_version + index,
+            event_id=stored.event_id,
+            event_type=stored.type,
+            event=_parse(known[0], stored.payload, position),
+            commit_id=commit.commit_id,
+            context=_context(commit),
+        )
+
+
+def link_after(data: bytes, events: Sequence[Recorded]) -> Link:
+    """Return where the chain ends after the commit whose stored bytes are *data* and whose events are *events*."""
+    return Link(events[-1].version, hashlib.sha256(data).digest())
+
+
+def _context(commit: Commit) -> Context:
+    return Context(
+        command_id=commit.command_id,
+        command_type=commit.command_type,
+        recorded_at_ns=commit.recorded_at_ns,
+        actor=commit.actor,
+        actor_epoch=commit.actor_epoch,
+        causation_id=commit.causation_id,
+        correlation_id=commit.correlation_id,
+        run_id=commit.run_id,
+        traceparent=commit.traceparent,
+    )
+
+
+def _parse(kind: type[_Kind], data: bytes, position: int) -> _Kind:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise LogCorrupt(position, "form", f"a {kind.DESCRIPTOR.full_name}", str(error)) from error
+
+
+def _check_identity(commit: Commit, position: int, stream: StreamName) -> None:
+    _require(position, "stream", str(stream), f"{commit.aggregate}.{commit.aggregate_id}")
+    _require(position, "commit id", commit_id(stream, commit.command_id), commit.commit_id)
+    ids = [event_id(commit.commit_id, index) for index in range(len(commit.events))]
+    _require(position, "event ids", ids, [event.event_id for event in commit.events])
+    if not ids:
+        raise LogCorrupt(position, "events", "at least one", "none")
+
+
+def _check_link(commit: Commit, position: int, after: Link | None) -> None:
+    if after is None:
+        first = commit.first_version == 1
+        _require(position, "previous hash", "none" if first else "one", "one" if commit.previous_sha256 else "none")
+        return
+    _require(position, "first version", after.version + 1, commit.first_version)
+    _require(position, "previous hash", after.sha256.hex(), commit.previous_sha256.hex())
+
+
+def _require(position: int, kind: str, expected: object, found: object) -> None:
+    if expected != found:
+        raise LogCorrupt(position, kind, str(expected), str(found))

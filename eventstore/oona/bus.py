@@ -1,0 +1,162 @@
+"""Commands to actors, events to reactors, questions to whoever serves them."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+from nats.aio.msg import Msg
+
+from eventstore import subjects
+from eventstore.commands import CommandCodec, refusal
+from eventstore.commit import Chains, CommitCodec
+from eventstore.errors import AnswerTooLarge, CommandInvalid, CommitTooLarge, LogCorrupt, LogFull, StoreUnavailable
+from eventstore.oona.connection import Connection
+from eventstore.oona.delivery import (
+    DeadLetter,
+    OonaCommandDelivery,
+    OonaEventDelivery,
+    Source,
+    bury,
+    dead_letter,
+)
+from eventstore.oona.durable import DurableReader
+from eventstore.oona.jetstream import HEADER_ROOM_BYTES, LOG_FULL, JetStream, Refused
+from eventstore.oona.pull import Raw
+from eventstore.oona.reading import LogReader
+from eventstore.oona.streams import COMMANDS, DEAD_LETTERS, EVENTS
+from eventstore.store import CommandRecord, Recorded
+
+MAX_UNSETTLED_COMMANDS = 64
+EVENT_ACK_WAIT_S = 60.0
+
+
+class OonaBus:
+    """A `CommandBus` and `QueryBus` over one connection."""
+
+    def __init__(
+        self,
+        jetstream: JetStream,
+        commands: CommandCodec,
+        commits: CommitCodec,
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._jetstream = jetstream
+        self._commands = commands
+        self._commits = commits
+        self._now_ns = now_ns
+
+    async def send(self, record: CommandRecord) -> None:
+        """Put *record* in its target's queue, durably; sending the same command id again is harmless.
+
+        Raises:
+            StoreUnavailable: not known whether it was queued; send it again.
+            LogFull, CommitTooLarge: it was not queued.
+        """
+        data = self._commands.seal(record)
+        limit = self._jetstream.connection.max_payload - HEADER_ROOM_BYTES
+        if len(data) > limit:
+            raise CommitTooLarge(len(data), limit)
+        headers = {"Nats-Msg-Id": record.command_id, "Nats-Expected-Stream": COMMANDS}
+        doing = f"sending {record.command.DESCRIPTOR.name} to {record.target}"
+        try:
+            await self._jetstream.publish(subjects.of_target(record.target), data, headers, doing=doing)
+        except Refused as refused:
+            if refused.err_code in LOG_FULL:
+                raise LogFull(COMMANDS, refused.description) from refused
+            raise StoreUnavailable(doing, refused.description) from refused
+
+    async def commands(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator[OonaCommandDelivery, None]:
+        """Yield the commands for *target*, one at a time, oldest first, without end.
+
+        One that is forged, undecodable or too late goes to the dead letters and is not yielded.
+        """
+        name = subjects.token(target)
+        source = Source(self._jetstream, COMMANDS, name)
+        reader = DurableReader(self._jetstream, COMMANDS, name)
+        filters = [f"{subjects.COMMANDS}.{name}.>"]
+        messages = reader.messages(filters, ack_wait_s=ack_wait_s, max_unsettled=MAX_UNSETTLED_COMMANDS)
+        async with aclosing(messages) as raws:
+            async for raw in raws:
+                try:
+                    record = self._commands.unseal(raw.data, target)
+                    error = refusal(record, self._now_ns())
+                except CommandInvalid as invalid:
+                    record, error = None, invalid.reason
+                if record is None or error is not None:
+                    await bury(source, raw, error or "")
+                else:
+                    yield OonaCommandDelivery(source, raw, record)
+
+    async def events(self, name: str, aggregates: Sequence[str]) -> AsyncGenerator[OonaEventDelivery, None]:
+        """Yield every commit of *aggregates* to the durable reader *name*, from the log's beginning, without end.
+
+        Raises:
+            LogCorrupt, UnknownEventType: at the first commit that fails; it is delivered again to the next reading.
+        """
+        source = Source(self._jetstream, EVENTS, subjects.token(name))
+        reader = DurableReader(self._jetstream, EVENTS, name)
+        filters = [subjects.of_aggregate(aggregate) for aggregate in aggregates]
+        chains, position = Chains(from_start=False), 0
+        messages = reader.messages(filters, ack_wait_s=EVENT_ACK_WAIT_S, max_unsettled=1)
+        async with aclosing(messages) as raws:
+            async for raw in raws:
+                seen_before = raw.position <= position
+                yield OonaEventDelivery(source, raw, self._unseal(raw, None if seen_before else chains))
+                position = max(position, raw.position)
+
+    async def ask(self, subject: str, request: bytes, *, timeout_s: float) -> bytes:
+        """Return the answer of whoever serves *subject*."""
+        connection = self._jetstream.connection
+        return (await connection.request(subject, request, doing=f"asking {subject}", wait_s=timeout_s)).data
+
+    async def requests(self, subject: str) -> AsyncGenerator["OonaRequest", None]:
+        """Yield requests to *subject*, without end, across lost connections."""
+        waiting: asyncio.Queue[Msg] = asyncio.Queue()
+        connection = self._jetstream.connection
+        subscription = await connection.subscribe(subject, waiting.put)
+        try:
+            while True:
+                yield OonaRequest(connection, await waiting.get())
+        finally:
+            await connection.unsubscribe(subscription)
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Return every message that was given up, oldest first."""
+        info = await self._jetstream.stream_info(DEAD_LETTERS)
+        last = info.state.last_seq if info else 0
+        async with aclosing(LogReader(self._jetstream, DEAD_LETTERS).until(after=0, until=last)) as batches:
+            return [dead_letter(raw) async for batch in batches for raw in batch]
+
+    def _unseal(self, raw: Raw, chains: Chains | None) -> tuple[Recorded, ...]:
+        stream = subjects.stream_of(raw.subject)
+        if stream is None:
+            raise LogCorrupt(raw.position, "subject", "esper.evt.<aggregate>.<id>", raw.subject)
+        if chains is None:
+            return self._commits.unseal(raw.data, raw.position, stream, None)
+        return self._commits.read(raw.data, raw.position, stream, chains)
+
+
+class OonaRequest:
+    """A question that waits for its answer."""
+
+    def __init__(self, connection: Connection, message: Msg) -> None:
+        self._connection = connection
+        self._message = message
+
+    @property
+    def data(self) -> bytes:
+        """The question."""
+        return self._message.data
+
+    async def answer(self, data: bytes) -> None:
+        """Send *data* to the asker.
+
+        Raises:
+            AnswerTooLarge: nothing was sent.
+            StoreUnavailable: the connection is down; the asker has noticed too.
+        """
+        if len(data) > self._connection.max_payload:
+            raise AnswerTooLarge(len(data), self._connection.max_payload)
+        await self._connection.publish(self._message.reply, data, doing="answering")

@@ -1,0 +1,165 @@
+"""One NATS connection that never hangs, never gives up, and says at once when it is down."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from eventstore.errors import StoreUnavailable
+
+CONNECT_WAIT_S = 5.0
+REQUEST_WAIT_S = 2.0
+RECONNECT_PAUSE_S = 0.2
+PING_S = 10
+
+_log = structlog.get_logger("oona")
+
+
+class Connection:
+    """A NATS client whose every request ends: with an answer, or with `StoreUnavailable`.
+
+    While the server is away it reconnects in the background for ever; meanwhile nothing is buffered - a request that
+    cannot be sent now fails now, so that nothing is written long after its caller has given up.
+    """
+
+    def __init__(self) -> None:
+        self._client = Client()
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._back = asyncio.Event()
+
+    async def open(self, url: str, *, name: str, wait_s: float = CONNECT_WAIT_S) -> None:
+        """Connect to *url*.
+
+        Raises:
+            StoreUnavailable: there was no connection within *wait_s* seconds.
+        """
+        options: dict[str, Any] = {
+            "name": name,
+            "error_cb": self._on_error,
+            "disconnected_cb": self._on_lost,
+            "reconnected_cb": self._on_back,
+            "ping_interval": PING_S,
+            "max_outstanding_pings": 2,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": RECONNECT_PAUSE_S,
+            "connect_timeout": wait_s,
+            "pending_size": 0,
+        }
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._client.connect(url, **options)
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            raise StoreUnavailable(f"connecting to {url}", str(error) or f"no answer within {wait_s:g} s") from error
+        self._back.set()
+
+    async def close(self) -> None:
+        """Close the connection; harmless when the server is gone or it is closed already."""
+        try:
+            await self._client.close()
+        except (OSError, nats.errors.Error) as error:
+            _log.debug("connection closed uncleanly", error=str(error))
+
+    @property
+    def connected(self) -> bool:
+        """Whether a request would be sent now."""
+        return self._client.is_connected
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed for good."""
+        return self._client.is_closed
+
+    @property
+    def lost(self) -> "asyncio.Future[None]":
+        """A future that is done once the present connection is lost; a new one after each reconnection."""
+        return self._lost
+
+    @property
+    def max_payload(self) -> int:
+        """The most bytes that the server takes in one message."""
+        return self._client.max_payload
+
+    async def until_back(self) -> None:
+        """Wait until there is a connection."""
+        await self._back.wait()
+
+    def new_inbox(self) -> str:
+        """Return a subject that only this connection listens to."""
+        return self._client.new_inbox()
+
+    async def request(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        doing: str,
+        headers: Mapping[str, str] | None = None,
+        wait_s: float = REQUEST_WAIT_S,
+    ) -> Msg:
+        """Ask and return the answer.
+
+        Raises:
+            StoreUnavailable: not connected, nobody listens, no answer in time, or the connection was lost meanwhile.
+        """
+        self._require(doing)
+        lost = self._lost
+        asking = asyncio.ensure_future(
+            self._client.request(subject, data, timeout=wait_s, headers=dict(headers) if headers else None)
+        )
+        try:
+            await asyncio.wait({asking, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise StoreUnavailable(doing, "the connection was lost")
+            return asking.result()
+        except (nats.errors.Error, OSError) as error:
+            raise StoreUnavailable(doing, str(error).removeprefix("nats: ")) from error
+        finally:
+            asking.cancel()
+
+    async def publish(self, subject: str, data: bytes, *, doing: str, reply: str = "") -> None:
+        """Send without waiting for an answer.
+
+        Raises:
+            StoreUnavailable: not connected.
+        """
+        self._require(doing)
+        try:
+            await self._client.publish(subject, data, reply=reply)
+        except (nats.errors.Error, OSError) as error:
+            raise StoreUnavailable(doing, str(error).removeprefix("nats: ")) from error
+
+    async def subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Call *callback* for each message on *subject*, one after the other, also after reconnections."""
+        self._require(f"subscribing to {subject}")
+        return await self._client.subscribe(subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0)
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End *subscription*; harmless when the connection is down or closed."""
+        try:
+            await subscription.unsubscribe()
+        except nats.errors.Error as error:
+            _log.debug("subscription ended uncleanly", subject=subscription.subject, error=str(error))
+
+    def _require(self, doing: str) -> None:
+        if not self._client.is_connected:
+            raise StoreUnavailable(doing, "not connected")
+
+    async def _on_error(self, error: Exception) -> None:
+        _log.warning("connection trouble", error=str(error) or type(error).__name__)
+
+    async def _on_lost(self) -> None:
+        self._back.clear()
+        if not self._lost.done():
+            self._lost.set_result(None)
+        if not self._client.is_closed:
+            _log.warning("connection lost")
+
+    async def _on_back(self) -> None:
+        self._lost = asyncio.get_running_loop().create_future()
+        self._back.set()
+        _log.info("connection is back")

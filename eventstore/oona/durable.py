@@ -1,0 +1,79 @@
+"""Durable readers: the server remembers, across restarts, what each was given and what it acknowledged."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import structlog
+
+from eventstore.errors import LogMisconfigured, StoreUnavailable
+from eventstore.oona.jetstream import CONSUMER_EXISTS, ConsumerInfo, JetStream, Refused
+from eventstore.oona.pull import Interrupted, Pull, Raw
+
+_log = structlog.get_logger("oona")
+
+
+class DurableReader:
+    """One named reader of one stream, that takes one message at a time and is given it again until it acknowledges."""
+
+    def __init__(self, jetstream: JetStream, stream: str, name: str) -> None:
+        self._jetstream = jetstream
+        self._stream = stream
+        self._name = name
+
+    async def messages(
+        self, filters: Sequence[str], *, ack_wait_s: float, max_unsettled: int
+    ) -> AsyncGenerator[Raw, None]:
+        """Yield messages on *filters*, oldest first, without end, across lost connections.
+
+        Raises:
+            LogMisconfigured: the reader exists with other filters, so that it may have passed over some of these.
+            StoreUnavailable: the server did not answer at the start.
+        """
+        await self._ensure(filters, ack_wait_s, max_unsettled)
+        connection = self._jetstream.connection
+        while True:
+            try:
+                pull = Pull(connection, self._stream, self._name, batch=1, gapless=False)
+                async with aclosing(pull.batches()) as batches:
+                    async for batch in batches:
+                        for raw in batch:
+                            yield raw
+            except (Interrupted, StoreUnavailable) as reason:
+                if connection.closed:
+                    raise
+                _log.info("reading again", reader=self._name, reason=str(reason))
+                await connection.until_back()
+
+    async def _ensure(self, filters: Sequence[str], ack_wait_s: float, max_unsettled: int) -> None:
+        config: dict[str, object] = {
+            "name": self._name,
+            "durable_name": self._name,
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": int(ack_wait_s * 1e9),
+            "max_ack_pending": max_unsettled,
+            "max_deliver": -1,
+            "filter_subjects": list(filters),
+        }
+        body: dict[str, object] = {"stream_name": self._stream, "config": config, "action": "create"}
+        verb = f"CONSUMER.CREATE.{self._stream}.{self._name}"
+        doing = f"reading {self._stream} as {self._name}"
+        try:
+            await self._jetstream.ask(verb, body, ConsumerInfo, doing=doing)
+        except Refused as refused:
+            if refused.err_code != CONSUMER_EXISTS:
+                raise StoreUnavailable(doing, refused.description) from refused
+            await self._update(verb, body | {"action": "update"}, list(filters), doing)
+
+    async def _update(self, verb: str, body: dict[str, object], filters: list[str], doing: str) -> None:
+        """Adopt new waits on an existing reader, but never other filters: those would skip what lies behind it."""
+        try:
+            info = await self._jetstream.ask(
+                f"CONSUMER.INFO.{self._stream}.{self._name}", None, ConsumerInfo, doing=doing
+            )
+            found = info.config.get("filter_subjects") or [info.config.get("filter_subject", "")]
+            if sorted(found) != sorted(filters):
+                raise LogMisconfigured(self._name, {"filter_subjects": (str(sorted(filters)), str(sorted(found)))})
+            await self._jetstream.ask(verb, body, ConsumerInfo, doing=doing)
+        except Refused as refused:
+            raise StoreUnavailable(doing, refused.description) from refused

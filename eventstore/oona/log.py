@@ -1,0 +1,89 @@
+"""The way in: one connection with the store and the bus on it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from eventstore.commands import CommandCodec
+from eventstore.commit import CommitCodec
+from eventstore.oona.bus import OonaBus
+from eventstore.oona.connection import Connection
+from eventstore.oona.jetstream import JetStream
+from eventstore.oona.monitor import is_durable
+from eventstore.oona.store import OonaStore
+from eventstore.oona.streams import StreamSizes, ensure
+from eventstore.signing import Keys
+from eventstore.store import EventTypes
+
+
+class Oona:
+    """A connection to the log: `store` to record and read, `bus` to command and ask.
+
+    `durable` says whether an acknowledgement means that the bytes are on the disk; it is True only if the server's
+    monitor was asked and said so.
+    """
+
+    def __init__(self, connection: Connection, store: OonaStore, bus: OonaBus, *, durable: bool) -> None:
+        self._connection = connection
+        self.store = store
+        self.bus = bus
+        self.durable = durable
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server can be reached now."""
+        return self._connection.connected
+
+    async def close(self) -> None:
+        """Close the connection; harmless when it is closed or the server is gone."""
+        await self._connection.close()
+
+
+async def connect(
+    url: str,
+    *,
+    keys: Keys,
+    types: EventTypes,
+    commands: EventTypes,
+    name: str = "esper",
+    monitor: str = "",
+    sizes: StreamSizes | None = None,
+) -> Oona:
+    """Connect to the log at *url*, creating its streams if they are missing. The caller closes it.
+
+    *name* is what the server's operators see; *monitor* is the URL of its monitoring port, if it is known.
+
+    Raises:
+        StoreUnavailable: no server there, or one without JetStream.
+        LogMisconfigured: its streams exist with settings that break the promises.
+    """
+    connection = Connection()
+    await connection.open(url, name=name)
+    try:
+        jetstream, commits = JetStream(connection), CommitCodec(keys, types)
+        await ensure(jetstream, sizes or StreamSizes())
+        durable = bool(monitor) and await asyncio.to_thread(is_durable, monitor)
+    except BaseException:
+        await connection.close()
+        raise
+    store = OonaStore(jetstream, commits)
+    return Oona(connection, store, OonaBus(jetstream, CommandCodec(keys, commands), commits), durable=durable)
+
+
+@asynccontextmanager
+async def open_log(
+    url: str,
+    *,
+    keys: Keys,
+    types: EventTypes,
+    commands: EventTypes,
+    name: str = "esper",
+    monitor: str = "",
+    sizes: StreamSizes | None = None,
+) -> AsyncGenerator[Oona, None]:
+    """`connect` for an `async with` block, closed at its end."""
+    oona = await connect(url, keys=keys, types=types, commands=commands, name=name, monitor=monitor, sizes=sizes)
+    try:
+        yield oona
+    finally:
+        await oona.close()

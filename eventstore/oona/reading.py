@@ -1,0 +1,136 @@
+"""Reading the log without acks, from a position of the reader's own, across lost connections."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from uuid import uuid4
+
+import structlog
+
+from eventstore.errors import LogCorrupt, LogReplaced, StoreUnavailable
+from eventstore.oona.connection import Connection
+from eventstore.oona.jetstream import ConsumerInfo, JetStream, Refused
+from eventstore.oona.pull import Interrupted, Pull, Raw
+
+BATCH = 500
+FORGOTTEN_AFTER_S = 30.0
+TRIES_WITHOUT_PROGRESS = 3
+
+_log = structlog.get_logger("oona")
+
+
+class LogReader:
+    """Reads one stream's messages in order, each once, whatever happens to consumers and connections meanwhile."""
+
+    def __init__(self, jetstream: JetStream, stream: str) -> None:
+        self._jetstream = jetstream
+        self._stream = stream
+
+    async def until(self, *, after: int, until: int, subject: str = "") -> AsyncGenerator[list[Raw], None]:
+        """Yield the messages in (after, until], only those on *subject* if one is given; one must be stored at *until*.
+
+        Raises:
+            StoreUnavailable: the log stopped answering before the end.
+            LogCorrupt: a position is missing.
+        """
+        position, tries = after, 0
+        while position < until:
+            tries += 1
+            try:
+                async with aclosing(self._flow(position, subject)) as flow:
+                    async for batch in flow:
+                        tries = 0
+                        wanted = [raw for raw in batch if raw.position <= until]
+                        position = batch[-1].position
+                        if wanted:
+                            yield wanted
+                        if position >= until:
+                            return
+            except Interrupted as interrupted:
+                if tries >= TRIES_WITHOUT_PROGRESS or not self._connection.connected:
+                    raise StoreUnavailable(f"reading {self._stream}", str(interrupted)) from interrupted
+
+    async def forever(self, *, after: int) -> AsyncGenerator[list[Raw], None]:
+        """Yield every message after position *after*, those to come too, without end.
+
+        Raises:
+            LogReplaced: after a lost connection, another log was found.
+            LogCorrupt: a position is missing.
+        """
+        born = await self._born()
+        position = after
+        while True:
+            try:
+                async with aclosing(self._flow(position, "")) as flow:
+                    async for batch in flow:
+                        position = batch[-1].position
+                        yield batch
+            except (Interrupted, StoreUnavailable) as reason:
+                if self._connection.closed:
+                    raise
+                _log.info("reading again from where it broke off", after=position, reason=str(reason))
+                await self._connection.until_back()
+                await self._require_same_log(born, position)
+
+    @property
+    def _connection(self) -> Connection:
+        return self._jetstream.connection
+
+    async def _born(self) -> str:
+        info = await self._jetstream.stream_info(self._stream)
+        return str(info.created) if info else "never"
+
+    async def _require_same_log(self, born: str, position: int) -> None:
+        try:
+            info = await self._jetstream.stream_info(self._stream)
+        except StoreUnavailable:
+            return
+        created, last = (str(info.created), info.state.last_seq) if info else ("never", 0)
+        if created != born or last < position:
+            raise LogReplaced(f"created {born} with {position} positions", f"created {created} with {last}")
+
+    async def _flow(self, after: int, subject: str) -> AsyncGenerator[list[Raw], None]:
+        consumer = f"reader-{uuid4().hex}"
+        await self._create(consumer, after, subject)
+        pull = Pull(self._connection, self._stream, consumer, batch=BATCH, gapless=True)
+        try:
+            async with aclosing(pull.batches()) as batches:
+                async for batch in batches:
+                    if not subject:
+                        _require_contiguous(batch, after)
+                    after = batch[-1].position
+                    yield batch
+        finally:
+            await self._delete(consumer)
+
+    async def _create(self, consumer: str, after: int, subject: str) -> None:
+        config: dict[str, object] = {
+            "name": consumer,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": after + 1,
+            "ack_policy": "none",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": int(FORGOTTEN_AFTER_S * 1e9),
+        }
+        if subject:
+            config["filter_subject"] = subject
+        verb = f"CONSUMER.CREATE.{self._stream}.{consumer}" + (f".{subject}" if subject else "")
+        body = {"stream_name": self._stream, "config": config, "action": "create"}
+        doing = f"reading {self._stream}"
+        try:
+            await self._jetstream.ask(verb, body, ConsumerInfo, doing=doing)
+        except Refused as refused:
+            raise StoreUnavailable(doing, refused.description) from refused
+
+    async def _delete(self, consumer: str) -> None:
+        """Spare the server the wait until it forgets the consumer by itself."""
+        if self._connection.connected:
+            verb = f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}"
+            await self._connection.publish(verb, b"", doing=f"ending a reading of {self._stream}")
+
+
+def _require_contiguous(batch: list[Raw], after: int) -> None:
+    for raw in batch:
+        if raw.position != after + 1:
+            raise LogCorrupt(after + 1, "position", str(after + 1), f"the next one stored is {raw.position}")
+        after = raw.position

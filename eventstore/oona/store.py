@@ -1,0 +1,187 @@
+"""The event store on JetStream: one decision is one message, and only an acknowledged one counts."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.message import Message
+
+from eventstore.commit import MAX_COMMIT_BYTES, Chains, CommitCodec, commit_id
+from eventstore.errors import CommitTooLarge, LogCorrupt, LogFull, LogReplaced, StoreUnavailable, StreamMovedOn
+from eventstore.heads import Head
+from eventstore.oona.jetstream import HEADER_ROOM_BYTES, LOG_FULL, WRONG_LAST_SEQUENCE, JetStream, Refused, StreamInfo
+from eventstore.oona.pull import Raw
+from eventstore.oona.reading import LogReader
+from eventstore.oona.streams import EVENTS
+from eventstore.store import Appended, Context, LogIdentity, Recorded, StreamName
+from eventstore.subjects import of_stream, stream_of
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class OonaStore:
+    """An `EventStore` on the stream of record.
+
+    What a stream's end looked like when it was last seen is kept in memory and trusted only as an expectation: the
+    server compares it, and when it is wrong the end is read again from the stream's leader.
+    """
+
+    def __init__(self, jetstream: JetStream, codec: CommitCodec) -> None:
+        self._jetstream = jetstream
+        self._codec = codec
+        self._reader = LogReader(jetstream, EVENTS)
+        self._heads: dict[StreamName, Head] = {}
+
+    async def append(
+        self, stream: StreamName, events: Sequence[Message], *, expected: int, context: Context
+    ) -> Appended:
+        """Write *events* as one commit after version *expected*; see `EventStore.append`."""
+        this = commit_id(stream, context.command_id)
+        head = self._heads.get(stream) or await self._refresh(stream)
+        if this not in head.positions and head.link.version != expected:
+            head = await self._refresh(stream)
+        if this in head.positions:
+            return await self._recorded_before(stream, head.positions[this])
+        if head.link.version != expected:
+            raise StreamMovedOn(str(stream), expected, head.link.version)
+        return await self._write(stream, events, context, head)
+
+    async def read_stream(self, stream: StreamName, *, after_version: int = 0) -> Sequence[Recorded]:
+        """Return the stream's events whose version exceeds *after_version*."""
+        known = self._heads.get(stream)
+        head = known.copy() if known and known.link.version <= after_version else Head()
+        events = await self._extend(stream, head)
+        return [event for event in events if event.version > after_version]
+
+    async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
+        """Yield every event whose position is in (after, until]."""
+        head = (await self._info()).state.last_seq
+        _refuse_beyond(head, after)
+        last = head if until is None else min(until, head)
+        served = await self._last_served(after, last)
+        chains = Chains(from_start=after == 0)
+        async with aclosing(self._reader.until(after=after, until=served)) as batches:
+            async for batch in batches:
+                for raw in batch:
+                    for event in self._unseal(raw, chains):
+                        yield event
+        if served < last:
+            raise LogCorrupt(served + 1, "position", str(served + 1), "nothing that the server can read")
+
+    async def follow(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
+        """Yield every event after position *after*, those recorded and then those to come."""
+        _refuse_beyond((await self._info()).state.last_seq, after)
+        chains = Chains(from_start=after == 0)
+        async with aclosing(self._reader.forever(after=after)) as batches:
+            async for batch in batches:
+                for raw in batch:
+                    for event in self._unseal(raw, chains):
+                        yield event
+
+    async def identity(self) -> LogIdentity:
+        """Return what tells this log from another, with its present head."""
+        return identity_of(await self._info())
+
+    async def _write(self, stream: StreamName, events: Sequence[Message], context: Context, head: Head) -> Appended:
+        link, this = head.link, commit_id(stream, context.command_id)
+        data = self._codec.seal(stream, events, context, link)
+        limit = min(MAX_COMMIT_BYTES, self._jetstream.connection.max_payload - HEADER_ROOM_BYTES)
+        if len(data) > limit:
+            raise CommitTooLarge(len(data), limit)
+        headers = {
+            "Nats-Msg-Id": this,
+            "Nats-Expected-Stream": EVENTS,
+            "Nats-Expected-Last-Subject-Sequence": str(head.position),
+            "Esper-Types": ",".join(sorted({event.DESCRIPTOR.full_name for event in events})),
+        }
+        try:
+            published = await self._jetstream.publish(of_stream(stream), data, headers, doing=f"appending to {stream}")
+        except Refused as refused:
+            return await self._after_refusal(stream, this, link.version, refused)
+        except StoreUnavailable:
+            return await self._after_silence(stream, this)
+        if published.duplicate:
+            return await self._recorded_before(stream, published.seq)
+        recorded = self._codec.unseal(data, published.seq, stream, link)
+        head.extend(data, recorded)
+        return Appended(recorded, duplicate=False)
+
+    async def _after_refusal(self, stream: StreamName, this: str, expected: int, refused: Refused) -> Appended:
+        if refused.err_code in LOG_FULL:
+            raise LogFull(str(stream), refused.description) from refused
+        if refused.err_code != WRONG_LAST_SEQUENCE:
+            raise StoreUnavailable(refused.doing, refused.description) from refused
+        head = await self._refresh(stream)
+        if this in head.positions:
+            return await self._recorded_before(stream, head.positions[this])
+        if head.link.version == expected:
+            raise StoreUnavailable(refused.doing, "another write to the stream is under way") from refused
+        raise StreamMovedOn(str(stream), expected, head.link.version) from refused
+
+    async def _after_silence(self, stream: StreamName, this: str) -> Appended:
+        """No ack came: the commit may be there all the same. Only its presence is proof; its absence is none."""
+        head = await self._refresh(stream)
+        if this not in head.positions:
+            raise StoreUnavailable(f"appending to {stream}", "no acknowledgement came")
+        return await self._recorded_before(stream, head.positions[this])
+
+    async def _last_served(self, after: int, last: int) -> int:
+        """Return the last position up to *last* that can be read: a reader would wait for ever for a damaged one."""
+        while last > after and await self._jetstream.message(EVENTS, last) is None:
+            last -= 1
+        return last
+
+    async def _recorded_before(self, stream: StreamName, position: int) -> Appended:
+        stored = await self._jetstream.message(EVENTS, position)
+        if stored is None:
+            raise LogCorrupt(position, "position", f"a commit of {stream}", "nothing")
+        return Appended(self._codec.unseal(stored.data, position, stream, None), duplicate=True)
+
+    async def _refresh(self, stream: StreamName) -> Head:
+        known = self._heads.get(stream)
+        head = known.copy() if known else Head()
+        await self._extend(stream, head)
+        return head
+
+    async def _extend(self, stream: StreamName, head: Head) -> list[Recorded]:
+        """Read what follows *head*, up to what the leader calls the last, into it; return the events read."""
+        subject = of_stream(stream)
+        last = await self._jetstream.last_message(EVENTS, subject)
+        end = 0 if last is None else last.seq
+        if end < head.position:
+            raise LogReplaced(f"a commit of {stream} at position {head.position}", f"its last at {end}")
+        read: list[Recorded] = []
+        async with aclosing(self._reader.until(after=head.position, until=end, subject=subject)) as batches:
+            async for batch in batches:
+                for raw in batch:
+                    events = self._codec.unseal(raw.data, raw.position, stream, head.link)
+                    head.extend(raw.data, events)
+                    read.extend(events)
+        known = self._heads.get(stream)
+        if known is None or known.position < head.position:
+            self._heads[stream] = head
+        return read
+
+    def _unseal(self, raw: Raw, chains: Chains) -> tuple[Recorded, ...]:
+        stream = stream_of(raw.subject)
+        if stream is None:
+            raise LogCorrupt(raw.position, "subject", "esper.evt.<aggregate>.<id>", raw.subject)
+        return self._codec.read(raw.data, raw.position, stream, chains)
+
+    async def _info(self) -> StreamInfo:
+        info = await self._jetstream.stream_info(EVENTS)
+        if info is None:
+            raise LogReplaced(f"a stream {EVENTS}", "none: it was deleted")
+        return info
+
+
+def identity_of(info: StreamInfo) -> LogIdentity:
+    """Return the identity that *info* tells; an empty log begins at position 1."""
+    created = info.created or _EPOCH
+    created_ns = (created - _EPOCH) // timedelta(microseconds=1) * 1000
+    return LogIdentity(created_ns, max(1, info.state.first_seq), info.state.last_seq)
+
+
+def _refuse_beyond(head: int, after: int) -> None:
+    if after > head:
+        raise LogReplaced(f"a log of at least {after} positions", f"{head}")

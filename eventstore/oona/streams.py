@@ -1,0 +1,85 @@
+"""The streams of the fabric, and what is promised by their settings."""
+
+from typing import Any
+
+import msgspec
+
+from eventstore import subjects
+from eventstore.errors import LogMisconfigured, StoreUnavailable
+from eventstore.oona.jetstream import JetStream, Refused, StreamInfo
+
+EVENTS = "ESPER_EVENTS"
+COMMANDS = "ESPER_COMMANDS"
+DEAD_LETTERS = "ESPER_DEAD_LETTERS"
+
+_GIB = 1024**3
+
+
+class StreamSizes(msgspec.Struct, frozen=True, kw_only=True):
+    """How large the streams may grow before they refuse; used when they are created, an operator's to change later."""
+
+    events_bytes: int = _GIB
+    commands_bytes: int = _GIB // 16
+    dead_letters_bytes: int = _GIB // 16
+    replicas: int = 1
+    dedupe_window_s: float = 600.0
+
+
+def settings(sizes: StreamSizes) -> list[dict[str, Any]]:
+    """Return the creation settings of every stream."""
+    return [
+        _stream(EVENTS, subjects.EVENTS, sizes.events_bytes, sizes) | {"deny_delete": True, "deny_purge": True},
+        _stream(COMMANDS, subjects.COMMANDS, sizes.commands_bytes, sizes),
+        _stream(DEAD_LETTERS, subjects.DEAD_LETTERS, sizes.dead_letters_bytes, sizes),
+    ]
+
+
+_TUNABLE = frozenset({"name", "max_bytes", "num_replicas", "duplicate_window"})
+
+
+async def ensure(jetstream: JetStream, sizes: StreamSizes) -> StreamInfo:
+    """Create the streams that are missing, and return what is known of the stream of record.
+
+    Raises:
+        LogMisconfigured: one exists with settings that break the promises; nothing was changed.
+        StoreUnavailable: the server did not answer, or has no JetStream.
+    """
+    infos = {wanted["name"]: await _ensure(jetstream, wanted) for wanted in settings(sizes)}
+    return infos[EVENTS]
+
+
+async def _ensure(jetstream: JetStream, wanted: dict[str, Any]) -> StreamInfo:
+    name = wanted["name"]
+    info = await jetstream.stream_info(name)
+    if info is None:
+        doing = f"creating {name}"
+        try:
+            info = await jetstream.ask(f"STREAM.CREATE.{name}", wanted, StreamInfo, doing=doing)
+        except Refused as refused:
+            info = await jetstream.stream_info(name)
+            if info is None:
+                raise StoreUnavailable(doing, refused.description) from refused
+    differences = {
+        key: (str(value), str(info.config.get(key)))
+        for key, value in wanted.items()
+        if key not in _TUNABLE and info.config.get(key) != value
+    }
+    if differences:
+        raise LogMisconfigured(name, differences)
+    return info
+
+
+def _stream(name: str, root: str, max_bytes: int, sizes: StreamSizes) -> dict[str, Any]:
+    return {
+        "name": name,
+        "subjects": [f"{root}.>"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_age": 0,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_bytes": max_bytes,
+        "num_replicas": sizes.replicas,
+        "duplicate_window": int(sizes.dedupe_window_s * 1e9),
+    }

@@ -1,0 +1,1 @@
+"""Projections: events to rows in DuckDB, rows and position in one transaction."""

@@ -1,0 +1,1 @@
+"""How people run Esper and look into it."""

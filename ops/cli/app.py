@@ -1,0 +1,33 @@
+"""The `esper` command and where each of its subcommands lives; a subcommand is imported when it is used."""
+
+from cyclopts import App, Group
+
+TRAINING = Group("Training", sort_key=0)
+STACK = Group("Stack", sort_key=1)
+HISTORY = Group("History", sort_key=2)
+QUESTIONS = Group("Questions", sort_key=3)
+
+app = App(
+    name="esper",
+    help="Neural networks that grow while they train: run the local stack, and ask the log what happened and why.",
+    help_epilogue=(
+        "`esper why latest 1042` - why did that happen? · `esper replay latest --at 1041` - what was true then?"
+    ),
+    help_format="markdown",
+    version_flags=(),
+)
+
+for group, target, summary in (
+    (TRAINING, "ops.demo.command:demo", "Grow a small network on real images, then say what to type next."),
+    (STACK, "ops.cli.stack:up", "Start the local stack in the background; ready when this returns."),
+    (STACK, "ops.cli.stack:down", "Stop the local stack; the data stays."),
+    (STACK, "ops.cli.stack:status", "Show who is alive and where to connect."),
+    (HISTORY, "ops.cli.history:runs", "List the training runs that the log holds."),
+    (HISTORY, "ops.cli.history:events", "Show what happened in a run, one sentence per event."),
+    (HISTORY, "ops.cli.replay:replay", "Show a run as it stood at a position, or verify its whole history."),
+    (HISTORY, "ops.cli.why:why", "Walk back from an event to what caused it, with the numbers that decided."),
+    (QUESTIONS, "ops.cli.query:query", "Ask the projections a question in SQL."),
+    (QUESTIONS, "ops.cli.query:project", "Rebuild the projections from the log."),
+    (QUESTIONS, "ops.cli.version:version", "Show the versions that matter in a bug report."),
+):
+    app.command(target, group=group, help=summary)

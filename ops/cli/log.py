@@ -1,0 +1,120 @@
+"""Getting at the log: through a server that runs, or by starting one on the folder's files for as long as a command."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
+from typing import NamedTuple
+
+import msgspec
+
+from actors.place import Bus, Place
+from actors.stackfile import StackBusy, StackFile, holding_stack, running_stack
+from esper.leyline.registry import COMMANDS, EVENTS
+from eventstore.errors import ServerError, StoreUnavailable
+from eventstore.oona.log import connect
+from eventstore.oona.server import LocalServer
+from eventstore.oona.streams import EVENTS as EVENTS_STREAM
+from eventstore.signing import KEY_FILE, VARIABLE
+from eventstore.store import EventStore
+from ops.cli.errors import LogUnreachable, NoLog
+from ops.cli.options import Options
+
+TURNS = 10
+# Where nats-server 2.12 to 2.15 keeps a stream's messages, below its store's folder.
+BLOCKS = f"jetstream/*/streams/{EVENTS_STREAM}/msgs/*.blk"
+
+
+class OpenLog(msgspec.Struct, frozen=True, kw_only=True):
+    """A log that can be read. `stack_up`: actors work on it, so that the projector can be asked.
+
+    `bytes_found` is how much of it lay on the disk before a server was started on it; None if one was running.
+    """
+
+    store: EventStore
+    bus: Bus
+    place: Place
+    stack_up: bool
+    bytes_found: int | None = None
+
+
+class Server(NamedTuple):
+    """Where a server answers for the log, whether a stack is behind it, and what it found on the disk if it is ours."""
+
+    url: str
+    stack_up: bool
+    bytes_found: int | None = None
+
+
+@asynccontextmanager
+async def open_log(options: Options) -> AsyncGenerator[OpenLog]:
+    """Open the log that *options* name; a server started for it is stopped again.
+
+    Raises:
+        NoLog: there is none in the folder.
+        LogUnreachable: there is one, but it cannot be read now.
+    """
+    place = _place(options)
+    async with _serving(options, place) as server:
+        try:
+            log = await connect(server.url, keys=place.keys, types=EVENTS, commands=COMMANDS)
+        except StoreUnavailable as error:
+            raise LogUnreachable(server.url, error.cause) from error
+        try:
+            yield OpenLog(
+                store=log.store,
+                bus=log.bus,
+                place=place,
+                stack_up=server.stack_up,
+                bytes_found=server.bytes_found,
+            )
+        finally:
+            await log.close()
+
+
+def _place(options: Options) -> Place:
+    """Return the folder's place without making one: reading must not leave an empty log or a new key behind."""
+    folder = options.folder
+    if options.log is None and not (folder / "nats").is_dir():
+        raise NoLog(folder)
+    if VARIABLE not in os.environ and not (folder / KEY_FILE).exists():
+        why = f"the key that signed it is missing: set {VARIABLE}, or restore {folder / KEY_FILE}"
+        raise LogUnreachable(options.log or str(folder), why)
+    return Place.at(folder)
+
+
+@asynccontextmanager
+async def _serving(options: Options, place: Place) -> AsyncGenerator[Server]:
+    """Yield the server to ask: the one named, the running stack's, or one that lives as long as this context."""
+    if options.log is not None:
+        yield Server(options.log, stack_up=True)
+        return
+    with ExitStack() as held:
+        found = _stack_or_lock(place, held)
+        if found is not None:
+            yield Server(found.url, stack_up=True)
+            return
+        server = LocalServer(place.folder)
+        bytes_found = sum(block.stat().st_size for block in place.nats.glob(BLOCKS))
+        try:
+            await server.start()
+            yield Server(server.url, stack_up=False, bytes_found=bytes_found)
+        except ServerError as error:
+            raise LogUnreachable(str(place.nats), str(error)) from error
+        finally:
+            await server.stop()
+
+
+def _stack_or_lock(place: Place, held: ExitStack) -> StackFile | None:
+    """Return the stack that runs, or hold its lock so that none starts meanwhile; wait for whoever is in between."""
+    holder = 0
+    for _ in range(TURNS):
+        found = running_stack(place)
+        if found is not None:
+            return found
+        try:
+            held.enter_context(holding_stack(place))
+        except StackBusy as busy:
+            holder = busy.holder
+        else:
+            return None
+    raise LogUnreachable(str(place.folder), f"process {holder} holds it and is not ready")

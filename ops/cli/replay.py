@@ -1,0 +1,250 @@
+"""`esper replay`: a run as it stood at a position, folded from the log; or its whole history, verified."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from actors.verification import Divergence, verify_run
+from esper.kasmina.rules.seed import SEED, Seed
+from esper.leyline.decider import Decider
+from esper.leyline.v1.policy_pb2 import DecisionMade
+from esper.tamiyo.rules.heuristic import POLICY
+from esper.tolaria.rules.run import RUN, Run
+from eventstore.replay import Difference, differences, fold
+from eventstore.store import StreamName
+from ops.cli.chronicle import SHORT, Chronicle, read_what_is_sound, run_of
+from ops.cli.errors import UnknownPosition, UnknownRun
+from ops.cli.log import OpenLog, open_log
+from ops.cli.options import DEFAULTS, Options
+from ops.cli.output import print_json, print_line, print_table, say
+from ops.cli.sentences import sentence, stage_name
+from ops.cli.witness import projections_witness, server_loss
+
+DECIDERS: dict[str, Decider[Any, Any, Any]] = {"run": RUN, "seed": SEED, "policy": POLICY}
+
+
+class Folded(msgspec.Struct, frozen=True, kw_only=True):
+    """One aggregate of the run as it stood: `kind` is run, seed or policy; `name` is the slot of a seed."""
+
+    kind: str
+    name: str
+    stream: str
+    version: int
+    position: int
+    state: Any
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision of the controller."""
+
+    kind: str = "decision"
+    position: str
+    epoch: int
+    step: int
+    sentence: str
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What the position asked for changed in one stream's state."""
+
+    kind: str = "change"
+    position: int
+    stream: str
+    path: str
+    before: Any
+    after: Any
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """A run at a position: its aggregates, its decisions so far, and what that very position changed."""
+
+    run_id: str
+    position: int
+    head: int
+    folded: tuple[Folded, ...]
+    decisions: tuple[Decision, ...]
+    changes: tuple[Change, ...]
+
+
+async def replay(run: str, *, at: int | None = None, verify: bool = False, options: Options = DEFAULTS) -> int:
+    """Show a run as it stood at a position, or verify its whole history.
+
+    Args:
+        run: A run's id, the beginning of one, or `latest`.
+        at: Fold the log up to this position; the newest if left out.
+        verify: Check every hash, chain link, signature, gate verdict, edge and checkpoint instead, up to the first
+            that is wrong; the exit code is 1 if there is one.
+    """
+    async with open_log(options) as log:
+        if verify:
+            return await _verify(log, run, options)
+        past = await read_past(log, run, at)
+    if options.json:
+        print_json([*past.folded, *past.decisions, *past.changes])
+    else:
+        _show(past)
+    return 0
+
+
+async def read_past(log: OpenLog, run: str, at: int | None) -> Past:
+    """Fold the run's streams to position *at*.
+
+    Raises:
+        UnknownRun, AmbiguousRun, UnknownPosition
+        LogCorrupt, UnknownEventType: the log is damaged at *at* or before it.
+    """
+    chronicle = await read_what_is_sound(log.store)
+    sound_to = chronicle.events[-1].position if chronicle.events else 0
+    if chronicle.damage is not None and (at is None or at > sound_to):
+        raise chronicle.damage
+    run_id = chronicle.run_named(run)
+    first = chronicle.of_run(run_id)[0].position
+    if at is not None and not first <= at <= sound_to:
+        raise UnknownPosition(run_id, str(at), f"it began at {first}, and the log ends at {sound_to}")
+    position = sound_to if at is None else at
+    streams = _streams(chronicle, run_id, position)
+    return Past(
+        run_id=run_id,
+        position=position,
+        head=sound_to,
+        folded=tuple(_folded(chronicle, stream, position) for stream in streams),
+        decisions=tuple(_decisions(chronicle, run_id, position)),
+        changes=tuple(change for stream in streams for change in _changes(chronicle, stream, position)),
+    )
+
+
+def _streams(chronicle: Chronicle, run_id: str, position: int) -> list[StreamName]:
+    seen = {
+        recorded.stream
+        for recorded in chronicle.of_run(run_id)
+        if recorded.stream.aggregate in DECIDERS and recorded.position <= position
+    }
+    return sorted(seen, key=lambda stream: (list(DECIDERS).index(stream.aggregate), stream.aggregate_id))
+
+
+def _folded(chronicle: Chronicle, stream: StreamName, position: int) -> Folded:
+    decider = DECIDERS[stream.aggregate]
+    folded = fold(chronicle.of_stream(stream), decider.initial, decider.evolve, until=position)
+    name = stream.aggregate_id.partition("-")[2]
+    return Folded(
+        kind=stream.aggregate,
+        name=name,
+        stream=str(stream),
+        version=folded.version,
+        position=folded.position,
+        state=folded.state,
+    )
+
+
+def _changes(chronicle: Chronicle, stream: StreamName, position: int) -> list[Change]:
+    before, after = _folded(chronicle, stream, position - 1), _folded(chronicle, stream, position)
+    if after.position != position:
+        return []
+    return [_change(position, stream, found) for found in differences(before.state, after.state)]
+
+
+def _change(position: int, stream: StreamName, found: Difference) -> Change:
+    return Change(position=position, stream=str(stream), path=found.path, before=found.before, after=found.after)
+
+
+def _decisions(chronicle: Chronicle, run_id: str, position: int) -> list[Decision]:
+    return [
+        Decision(
+            position=chronicle.label(recorded),
+            epoch=recorded.event.at.epoch,
+            step=recorded.event.at.step,
+            sentence=sentence(recorded.event),
+        )
+        for recorded in chronicle.of_run(run_id)
+        if isinstance(recorded.event, DecisionMade) and recorded.position <= position
+    ]
+
+
+def _show(past: Past) -> None:
+    where = f"position {past.position} of {past.head}"
+    print_line(f"run {past.run_id}  {where}", "bold yellow" if past.position < past.head else "bold")
+    for folded in past.folded:
+        if isinstance(folded.state, Run):
+            print_line(_run_shown(folded.state))
+    print_line()
+    _show_seeds([(folded.name, folded.state) for folded in past.folded if isinstance(folded.state, Seed)])
+    print_line()
+    rows = [(one.position, str(one.epoch), str(one.step), one.sentence) for one in past.decisions]
+    print_table(("position", "epoch", "step", "decision"), rows)
+    if past.changes:
+        print_line()
+        rows = [(one.stream.split("-")[-1], one.path, _short(one.before), _short(one.after)) for one in past.changes]
+        print_table((f"changed at {past.position}", "what", "before", "after"), rows)
+    say(f"why: esper why {past.run_id[:SHORT]} {past.position}   all: esper events {past.run_id[:SHORT]}")
+
+
+def _run_shown(run: Run) -> str:
+    if run.facts is None:
+        return "the run had not started"
+    end = "finished" if run.finished else f"in process {run.attempt} of this run"
+    score = "not measured" if run.score is None else f"{run.score:.4f}"
+    parameters = run.last_epoch.model_parameters if run.last_epoch else run.facts.host_parameters
+    return (
+        f"{run.facts.model_class}: epoch {run.epoch}, step {run.step}, score {score}, {parameters:,} parameters, {end}"
+    )
+
+
+def _show_seeds(seeds: Sequence[tuple[str, Seed]]) -> None:
+    columns = ("slot", "site", "stage", "since", "seed", "parameters", "alpha", "contribution", "remark")
+    rows = [
+        (
+            name,
+            seed.site.label if seed.site else "",
+            stage_name(seed.stage),
+            f"epoch {seed.since_epoch}, step {seed.since_step}",
+            f"{seed.blueprint_id} #{seed.generation}" if seed.generation else "",
+            f"{seed.parameter_count:,}" if seed.parameter_count else "",
+            f"-> {seed.ramp.target:g}" + ("" if seed.ramp_completed else " (moving)") if seed.ramp else "",
+            "" if seed.contribution is None else f"{seed.contribution:+.4f}",
+            seed.cull_reason,
+        )
+        for name, seed in seeds
+    ]
+    print_table(columns, rows)
+
+
+def _short(value: object) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 48 else f"{text[:45]}..."
+
+
+async def _verify(log: OpenLog, run: str, options: Options) -> int:
+    sound = await read_what_is_sound(log.store)
+    witness, loss = await projections_witness(log), await server_loss(log)
+    try:
+        run_id = sound.run_named(run)
+    except UnknownRun:
+        # The run may be unknown because the damage took it away: then that is the answer, not a wrong name.
+        run_id = ""
+    found = await verify_run(log.store, run_id, witness, loss)
+    if not run_id and not isinstance(found, Divergence):
+        raise UnknownRun(run, [row.run_id for row in sound.runs()])
+    if options.json:
+        print_json([{"verified": not isinstance(found, Divergence), "result": found}])
+    elif isinstance(found, Divergence):
+        _show_divergence(sound, run_id, found)
+    else:
+        print_line(
+            f"run {run_id} verified to position {found.last_position}: {found.commits} commits, {found.events} events, "
+            f"{found.gates} gate verdicts, {found.edges} edges, {found.kernels} kernels, "
+            f"{found.checkpoints} checkpoints"
+        )
+    return int(isinstance(found, Divergence))
+
+
+def _show_divergence(sound: Chronicle, run_id: str, found: Divergence) -> None:
+    place = f"{found.position}.{found.index}" if found.stream else str(found.position)
+    print_line(f"DIVERGED at position {place}: {found.kind}" + (f" of {found.stream}" if found.stream else ""), "red")
+    print_line(f"  expected  {found.expected}")
+    print_line(f"  found     {found.found}")
+    before = [
+        recorded for recorded in sound.events if recorded.position < found.position and run_of(recorded) == run_id
+    ]
+    if before:
+        say(f"the last sound state of the run: esper replay {run_id[:SHORT]} --at {before[-1].position}")

@@ -1,0 +1,337 @@
+"""One sentence per event type, with the numbers that a person asks for first."""
+
+from collections.abc import Mapping
+from functools import singledispatch
+
+from google.protobuf.message import Message
+
+from esper.leyline.v1.actor_pb2 import ActorStarted
+from esper.leyline.v1.blueprint_pb2 import BlueprintRegistered
+from esper.leyline.v1.enums_pb2 import (
+    AlphaCurve,
+    CompileStage,
+    CullInitiator,
+    DecisionAction,
+    EngineVerdict,
+    FieldReportOutcome,
+    SeedLifecycleGate,
+    SeedLifecycleStage,
+)
+from esper.leyline.v1.job_pb2 import (
+    CompileAttemptFailed,
+    CompileAttemptStarted,
+    CompileJobQuarantined,
+    CompileJobQueued,
+    CompileStageCompleted,
+    KernelCompiled,
+)
+from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelRequested
+from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed
+from esper.leyline.v1.report_pb2 import FieldReportOpened, FieldReportWritten
+from esper.leyline.v1.run_pb2 import (
+    ChangeDeferred,
+    CheckpointCommitted,
+    EpochEnded,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+)
+from esper.leyline.v1.seed_pb2 import (
+    AlphaRampCompleted,
+    GateEvaluated,
+    KernelAttached,
+    KernelAttachFailed,
+    SeedBlendingStarted,
+    SeedCommandRefused,
+    SeedCulled,
+    SeedFossilized,
+    SeedGerminated,
+    SeedProbationStarted,
+    SeedShadowingStarted,
+    SeedTrainingStarted,
+    SlotEmbargoed,
+    SlotRegistered,
+    SlotReopened,
+    SlotResetStarted,
+    SlotTerminated,
+)
+from esper.leyline.v1.site_pb2 import SiteShape
+
+
+@singledispatch
+def sentence(event: Message) -> str:
+    """Return what *event* says happened, for people.
+
+    Raises:
+        NotImplementedError: the language has grown a type that nobody has put into words.
+    """
+    raise NotImplementedError(f"no sentence for {type(event).__name__}")
+
+
+@sentence.register
+def _(event: RunStarted) -> str:
+    facts = event.facts
+    data = f" on {facts.data}" if facts.data else ""
+    return f"{facts.model_class} with {facts.host_parameters:,} parameters{data}; {_count(len(facts.sites), 'site')}"
+
+
+@sentence.register
+def _(event: EpochEnded) -> str:
+    facts = event.facts
+    score = f", score {facts.score:.4f}" if facts.HasField("score") else ", score not measured"
+    growing = f" + {facts.growing_parameters:,} growing" if facts.growing_parameters else ""
+    return (
+        f"loss {facts.train_loss:.4f}{score} after {_count(facts.steps, 'step')}; "
+        f"{facts.model_parameters:,} parameters{growing}"
+    )
+
+
+@sentence.register
+def _(event: CheckpointCommitted) -> str:
+    checkpoint = event.checkpoint
+    return (
+        f"checkpoint {checkpoint.checkpoint_id[:8]} of {_count(len(checkpoint.seeds), 'seed')}, "
+        f"{checkpoint.bytes / 1024:,.0f} KiB, weights {checkpoint.model_sha256[:12]}"
+    )
+
+
+@sentence.register
+def _(event: ChangeDeferred) -> str:
+    return f"a change of {event.seed_id} decided for step {event.decided_for.step} was deferred: {event.reason}"
+
+
+@sentence.register
+def _(event: RunResumed) -> str:
+    return f"resumed from checkpoint {event.checkpoint_id[:8]}, process {event.attempt} of this run"
+
+
+@sentence.register
+def _(event: RunFinished) -> str:
+    summary = event.summary
+    score = f"score {summary.score:.4f}, " if summary.HasField("score") else ""
+    return (
+        f"{score}parameters {summary.parameters_before:,} -> {summary.parameters_after:,}; "
+        f"{summary.germinated} germinated, {len(summary.kept)} kept, {summary.culled} culled"
+    )
+
+
+@sentence.register
+def _(event: SlotRegistered) -> str:
+    return f"site {event.site.seed_id} is {event.site.label}"
+
+
+@sentence.register
+def _(event: SeedGerminated) -> str:
+    settings = f" ({_settings(event.parameters)})" if event.parameters else ""
+    generation = f", seed {event.generation} in this slot" if event.generation > 1 else ""
+    return f"{event.blueprint_id}{settings} planted, {_shape(event.shape)}{generation}"
+
+
+@sentence.register
+def _(event: GateEvaluated) -> str:
+    name = gate_name(event.gate, event.profile)
+    if event.passed:
+        return f"{name} passed, {_count(len(event.checks_passed), 'check')}"
+    return f"{name} FAILED: " + "; ".join(_shortfall(event, check) for check in event.checks_failed)
+
+
+@sentence.register
+def _(event: KernelAttached) -> str:
+    return f"kernel {event.kernel_id[:12]} attached, {event.parameter_count:,} parameters"
+
+
+@sentence.register
+def _(event: KernelAttachFailed) -> str:
+    return f"kernel {event.kernel_id[:12]} refused: {event.reason}" + (f" ({event.detail})" if event.detail else "")
+
+
+@sentence.register
+def _(event: SeedTrainingStarted) -> str:
+    return "the seed trains in isolation"
+
+
+@sentence.register
+def _(event: SeedBlendingStarted) -> str:
+    curve = AlphaCurve.Name(event.curve).removeprefix("ALPHA_CURVE_").lower()
+    return f"alpha {event.alpha_from:g} -> {event.alpha_target:g}, {curve} over {_count(event.ramp_steps, 'step')}"
+
+
+@sentence.register
+def _(event: AlphaRampCompleted) -> str:
+    return f"alpha rests at {event.alpha:g}"
+
+
+@sentence.register
+def _(event: SeedShadowingStarted) -> str:
+    return "the seed is switched off and probed on live batches"
+
+
+@sentence.register
+def _(event: SeedProbationStarted) -> str:
+    return "the seed is live, on probation"
+
+
+@sentence.register
+def _(event: SeedFossilized) -> str:
+    return f"kept for good: the score is {event.contribution:+.4f} with it (same weights, seed off)"
+
+
+@sentence.register
+def _(event: SeedCulled) -> str:
+    by = CullInitiator.Name(event.initiator).removeprefix("CULL_INITIATOR_").lower()
+    return f"removed while {stage_name(event.from_stage)}, by {by}: {event.reason}"
+
+
+@sentence.register
+def _(event: SlotEmbargoed) -> str:
+    return f"nothing grows here before epoch {event.until_epoch}"
+
+
+@sentence.register
+def _(event: SlotResetStarted) -> str:
+    return "the embargo is over; what the seed left is being counted"
+
+
+@sentence.register
+def _(event: SlotReopened) -> str:
+    return "nothing is left of the seed; the slot is free"
+
+
+@sentence.register
+def _(event: SlotTerminated) -> str:
+    return "the slot is closed for this run"
+
+
+@sentence.register
+def _(event: SeedCommandRefused) -> str:
+    return f"{event.command_type.rsplit('.', 1)[-1]} refused: {event.reason}"
+
+
+@sentence.register
+def _(event: DecisionMade) -> str:
+    action = DecisionAction.Name(event.action).removeprefix("DECISION_ACTION_").lower()
+    target = " ".join(part for part in (event.blueprint_id, f"at {event.seed_id}" if event.seed_id else "") if part)
+    return f"{action}{' ' + target if target else ''}: {event.reason}"
+
+
+@sentence.register
+def _(event: DecisionMissed) -> str:
+    return f"no decision in time: {event.reason}"
+
+
+@sentence.register
+def _(event: FieldReportOpened) -> str:
+    command = event.command_type.rsplit(".", 1)[-1]
+    return f"report on {command} {event.seed_id} opened for {_count(event.window_epochs, 'epoch')}"
+
+
+@sentence.register
+def _(event: FieldReportWritten) -> str:
+    outcome = FieldReportOutcome.Name(event.outcome).removeprefix("FIELD_REPORT_OUTCOME_").lower()
+    numbers = f", {_settings(event.metrics)}" if event.metrics else ""
+    command = event.command_type.rsplit(".", 1)[-1]
+    return f"{command} {event.seed_id}: {outcome} ({event.attribution}{numbers})"
+
+
+@sentence.register
+def _(event: BlueprintRegistered) -> str:
+    return f"{event.descriptor.blueprint_id} {event.descriptor.name} {event.descriptor.version} is offered"
+
+
+@sentence.register
+def _(event: KernelRequested) -> str:
+    return f"{event.spec.blueprint_id} wanted for {event.seed_id}, {_shape(event.spec.shape)}"
+
+
+@sentence.register
+def _(event: KernelRegistered) -> str:
+    return (
+        f"{event.spec.blueprint_id} {event.version} is kernel {event.kernel_id[:12]}, "
+        f"{event.bytes / 1024:,.1f} KiB, {_engine(event.verdict, event.fallback_reason)}"
+    )
+
+
+@sentence.register
+def _(event: KernelRejected) -> str:
+    return f"kernel {event.kernel_id[:12]} rejected: {event.reason}" + (f" ({event.detail})" if event.detail else "")
+
+
+@sentence.register
+def _(event: CompileJobQueued) -> str:
+    return f"{event.spec.blueprint_id} is to be compiled for {event.requester}"
+
+
+@sentence.register
+def _(event: CompileAttemptStarted) -> str:
+    return f"attempt {event.attempt} under forge {event.forge_epoch}, at most {event.timeout_s:g} s"
+
+
+@sentence.register
+def _(event: CompileStageCompleted) -> str:
+    stage = CompileStage.Name(event.timing.stage).removeprefix("COMPILE_STAGE_").lower()
+    return f"{stage} took {event.timing.duration_ms:,.0f} ms"
+
+
+@sentence.register
+def _(event: KernelCompiled) -> str:
+    kernel = event.kernel
+    return (
+        f"attempt {event.attempt} made kernel {kernel.kernel_id[:12]} in {kernel.compile_ms / 1000:.1f} s, "
+        f"{_engine(kernel.verdict, kernel.fallback_reason)}"
+    )
+
+
+@sentence.register
+def _(event: CompileAttemptFailed) -> str:
+    detail = f" ({event.detail})" if event.detail else ""
+    then = "tried again" if event.will_retry else "given up"
+    return f"attempt {event.attempt} failed: {event.reason}{detail}; {then}"
+
+
+@sentence.register
+def _(event: CompileJobQuarantined) -> str:
+    return f"given up after {_count(event.attempts, 'attempt')}: {event.last_reason}"
+
+
+@sentence.register
+def _(event: ActorStarted) -> str:
+    durable = "durable" if event.durable else "NOT durable"
+    return f"start {event.epoch} on {event.host}, process {event.pid}, log {durable}"
+
+
+def gate_name(gate: SeedLifecycleGate, profile: str) -> str:
+    """Return a gate's short name: "G2", or "G4 (fossilize)" under a profile other than the strict one."""
+    short = SeedLifecycleGate.Name(gate).split("_")[2]
+    return short if profile in ("", "strict") else f"{short} ({profile})"
+
+
+def stage_name(stage: SeedLifecycleStage) -> str:
+    """Return a stage's name as people write it: "blending"."""
+    return SeedLifecycleStage.Name(stage).removeprefix("SEED_STAGE_").lower()
+
+
+def _shortfall(event: GateEvaluated, check: str) -> str:
+    if check not in event.inputs:
+        return f"{check} not measured"
+    limit = f" (limit {event.thresholds[check]:g})" if check in event.thresholds else ""
+    return f"{check} {event.inputs[check]:g}{limit}"
+
+
+def _engine(verdict: EngineVerdict, fallback_reason: str) -> str:
+    name = EngineVerdict.Name(verdict).removeprefix("ENGINE_VERDICT_").lower()
+    return f"runs {name}" + (f" because {fallback_reason}" if fallback_reason else "")
+
+
+def _shape(shape: SiteShape) -> str:
+    def size(sizes: list[int]) -> str:
+        return "x".join(str(part) for part in sizes) or "?"
+
+    return f"{size(list(shape.input_size))} -> {size(list(shape.output_size))}"
+
+
+def _settings(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {values[name]:g}" for name in sorted(values))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,42 @@
+"""Fixtures that every part of the tests may ask for."""
+
+import asyncio
+from collections.abc import Iterator
+
+import nats
+import pytest
+
+from eventstore.oona.server import LocalServer
+from eventstore.oona.streams import COMMANDS, DEAD_LETTERS, EVENTS
+
+
+@pytest.fixture(scope="session")
+def shared_nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    server = LocalServer(tmp_path_factory.mktemp("nats"))
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.stop())
+
+
+@pytest.fixture
+def nats_server(shared_nats_server: LocalServer) -> LocalServer:
+    """A real nats-server without any stream; do not stop it."""
+    asyncio.run(_delete_streams(shared_nats_server.url))
+    return shared_nats_server
+
+
+@pytest.fixture
+def own_nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A real nats-server that the test may stop, kill and start again."""
+    server = LocalServer(tmp_path_factory.mktemp("nats"))
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.stop())
+
+
+async def _delete_streams(url: str) -> None:
+    client = await nats.connect(url)
+    for stream in await client.jsm().streams_info():
+        if stream.config.name in {EVENTS, COMMANDS, DEAD_LETTERS}:
+            await client.jsm().delete_stream(stream.config.name)
+    await client.close()

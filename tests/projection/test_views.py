@@ -1,0 +1,106 @@
+"""Each named question has an answer that agrees with the story that was told."""
+
+from typing import Any
+
+import pytest
+
+from actors.projector import CATALOGUE
+from esper.nissa.questions import questions
+from eventstore.projection.query import answer
+from eventstore.projection.sink import Sink
+from tests.projection.history import KERNEL, KEY
+
+NAMES = [question.name for question in questions()]
+
+
+def ask(sink: Sink, sql: str) -> list[dict[str, Any]]:
+    found = answer(sink.connection, sql)
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+
+def test_the_promised_questions_are_there_and_explain_themselves():
+    promised = {"run_summary", "seed_lifecycle", "decisions", "kernel_catalogue", "compile_jobs", "field_reports"}
+    assert promised <= set(NAMES)
+    assert all(question.help.endswith(".") for question in questions())
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_question_has_rows(filled: Sink, name: str):
+    assert ask(filled, f"from {name}")
+
+
+async def test_run_summary_tells_what_grew(filled: Sink):
+    (run,) = ask(filled, "from run_summary")
+    assert (run["state"], run["epochs"], run["steps"], run["score"]) == ("finished", 10, 100, 0.7)
+    assert (run["germinated"], run["kept"], run["culled"]) == (3, 1, 1)
+    assert (run["parameters_before"], run["parameters_after"]) == (936, 1000)
+    assert run["events"] == filled.checkpoint.events
+
+
+async def test_seed_lifecycle_has_a_row_per_generation(filled: Sink):
+    kept, culled, second = ask(filled, "from seed_lifecycle")
+    assert (kept["site"], kept["outcome"], kept["stage"]) == ("conv1 -> head", "kept", "fossilized")
+    assert (kept["germinated_epoch"], kept["blending_epoch"], kept["ended_epoch"]) == (1, 4, 9)
+    assert (kept["parameters"], kept["contribution"]) == (64, 0.03)
+    assert (culled["seed_id"], culled["outcome"], culled["culled_from"]) == ("s1", "culled", "training")
+    assert culled["cull_reason"] == "gate G2: probe_gain 0 (limit 0)"
+    assert (second["generation"], second["stage"], second["outcome"]) == (2, "germinated", "growing")
+
+
+async def test_decisions_join_what_was_seen_with_what_followed(filled: Sink):
+    germinate, blend = ask(filled, "from decisions")
+    assert (germinate["action"], germinate["effect"]) == ("germinate", "SeedGerminated")
+    assert germinate["observation_position"] < germinate["position"] < germinate["effect_position"]
+    assert blend["effect"] == "SeedBlendingStarted"
+    assert blend["inputs"] == '{"predicted_loss_decrease":0.2}'
+
+
+async def test_a_gate_shows_each_number_against_its_threshold(filled: Sink):
+    failed = ask(filled, "from gates where not gate_passed and input = 'probe_gain'")
+    assert [(row["gate"], row["measured"], row["threshold"], row["passed"]) for row in failed] == [
+        ("G2", 0.0, 0.0, False)
+    ]
+    unmeasured = ask(filled, "from gates where not gate_passed and input = 'r_squared'")
+    assert [(row["measured"], row["passed"]) for row in unmeasured] == [(None, False)]
+
+
+async def test_kernel_catalogue_and_compile_jobs_tell_of_the_retry(filled: Sink):
+    (kernel,) = ask(filled, "from kernel_catalogue")
+    assert (kernel["kernel_key"], kernel["kernel_id"], kernel["state"]) == (KEY, KERNEL, "registered")
+    assert (kernel["name"], kernel["verdict"], kernel["requests"], kernel["attached"]) == (
+        "linear_projection",
+        "eager",
+        1,
+        2,
+    )
+    assert (kernel["prewarm_p50_ms"], kernel["prewarm_p95_ms"]) == (0.5, None)
+    (job,) = ask(filled, "from compile_jobs")
+    assert (job["state"], job["attempts"], job["failures"], job["last_failure"]) == ("compiled", 2, 1, "crash")
+
+
+async def test_a_field_report_names_its_outcome_and_how_it_is_known(filled: Sink):
+    (report,) = ask(filled, "from field_reports")
+    assert (report["outcome"], report["attribution"], report["opened_epoch"]) == ("success", "counterfactual", 4)
+
+
+async def test_causation_leads_from_a_seed_to_the_epoch_that_was_observed(filled: Sink):
+    sql = "select c.cause_position from causation c where c.type = 'SeedGerminated' and c.seed_id = 's0'"
+    decided = ask(filled, sql)[0]["cause_position"]
+    (decision,) = ask(filled, f"from causation where position = {decided}")
+    assert (decision["type"], decision["cause_type"]) == ("DecisionMade", "EpochEnded")
+
+
+async def test_growth_cost_relates_gain_to_parameters(filled: Sink):
+    (cost,) = ask(filled, "from growth_cost")
+    assert cost["gain_per_1000_parameters"] == pytest.approx(0.03 / 0.064)
+    assert (cost["epochs_to_keep"], cost["compile_ms"]) == (8, 900.0)
+
+
+async def test_numbers_as_large_as_a_random_seed_survive(filled: Sink):
+    (row,) = ask(filled, "select payload->>'init_seed' as drawn from events where type = 'SeedGerminated' limit 1")
+    assert row["drawn"] == str(2**64 - 1)
+
+
+def test_every_view_and_table_has_a_name_of_its_own():
+    names = [*CATALOGUE.tables, *(view.name for view in CATALOGUE.views)]
+    assert len(names) == len(set(names))
