@@ -72,11 +72,19 @@ async def verify_run(
         async for recorded in store.read_all(until=head.last_position):
             if found := judge.next(recorded):
                 return found
-    except LogCorrupt as error:
-        return _at(error.position, error.kind, error.expected, error.found)
-    except UnknownEventType as error:
-        return _at(error.position, "type", "a known event type", f"{error.event_type} v{error.schema_version}")
+    except (LogCorrupt, UnknownEventType) as damage:
+        return divergence_of(damage)
     return judge.shortened(head, witness, loss) or judge.verified()
+
+
+def divergence_of(damage: LogCorrupt | UnknownEventType) -> Divergence:
+    """Return what the store itself refused to read, as a divergence."""
+    match damage:
+        case LogCorrupt():
+            return _at(damage.position, damage.kind, damage.expected, damage.found)
+        case UnknownEventType():
+            found = f"{damage.event_type} v{damage.schema_version}"
+            return _at(damage.position, "type", "an event type known to this program", found)
 
 
 class Judge:

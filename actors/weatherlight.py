@@ -23,8 +23,9 @@ from actors.place import Log, Place
 from actors.process import KeptProcess, module_command
 from actors.roster import ROSTER, Entry, entry
 from actors.server import KeptServer
-from actors.settings import RestartSettings, Settings, read_settings
-from actors.stackfile import StackFile, forget_stack, holding_stack
+from actors.settings import RestartSettings, Settings, SettingsInvalid, read_settings
+from actors.stackfile import StackBusy, StackFile, forget_stack, holding_stack
+from eventstore.errors import EventStoreError
 
 _log = logger("weatherlight")
 
@@ -85,7 +86,7 @@ class Weatherlight:
             await process.ready()
         self._public = True
         self._changed()
-        _log.info("ready", url=self._server.url, durable=True)
+        _log.info("ready", url=self._server.url)
 
     def _withdraw(self) -> None:
         self._public = False
@@ -177,6 +178,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ready-fd", type=int, help="where an actor says that it is ready")
     given = parser.parse_args(arguments)
     configure_service(given.actor or "weatherlight")
+    try:
+        _be(given)
+    except (StackBusy, SettingsInvalid, EventStoreError) as error:
+        raise SystemExit(f"weatherlight: {error}") from error
+    except asyncio.CancelledError:
+        _log.info("stopped", name=given.actor)
+
+
+def _be(given: argparse.Namespace) -> None:
     place = Place.at(given.folder)
     if given.actor is None:
         asyncio.run(_supervise(place, read_settings(environ=os.environ), embedded=given.embedded))
@@ -189,10 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         supervisor_pid=given.supervisor,
         ready_fd=given.ready_fd,
     )
-    try:
-        asyncio.run(host(hosted, SystemClock()))
-    except asyncio.CancelledError:
-        _log.info("stopped", name=given.actor)
+    asyncio.run(host(hosted, SystemClock()))
 
 
 if __name__ == "__main__":

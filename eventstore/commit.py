@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from google.protobuf.message import DecodeError, Message
@@ -20,12 +20,20 @@ NAMESPACE = UUID("6c65796c-696e-5e00-8000-6573706572f1")
 
 def commit_id(stream: StreamName, command_id: str) -> str:
     """Return the id that the answer to *command_id* has on *stream*, whenever and wherever it is decided."""
-    return uuid5(NAMESPACE, f"{stream}|{command_id}").hex
+    return _uuid5_hex(NAMESPACE.bytes, f"{stream}|{command_id}")
 
 
 def event_id(commit: str, index: int) -> str:
     """Return the id of the event at *index* (from 0) of *commit*."""
-    return uuid5(UUID(commit), str(index)).hex
+    return _uuid5_hex(bytes.fromhex(commit), str(index))
+
+
+def _uuid5_hex(namespace: bytes, name: str) -> str:
+    """Return `uuid5(...).hex` without building UUID objects: that took half the time of verifying a log."""
+    digest = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return digest.hex()
 
 
 class Link(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """What a writer knows of the end of a stream."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import msgspec
@@ -8,20 +9,44 @@ from eventstore.commit import START, Link, link_after
 from eventstore.store import Recorded
 
 
-class Head(msgspec.Struct):
-    """Where one stream ends, and at which position each of its commits stands. Grows; never shrinks."""
+class End(msgspec.Struct, frozen=True):
+    """How a stream stood after one of its commits: its chain's link, and that commit's place in the log."""
 
     link: Link = START
-    positions: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     position: int = 0
+
+
+class Head:
+    """How one stream stood after each of its commits. Grows; never shrinks."""
+
+    def __init__(self) -> None:
+        self._ends = [End()]
+        self._positions: dict[str, int] = {}
+
+    @property
+    def end(self) -> End:
+        """How it stands now."""
+        return self._ends[-1]
+
+    @property
+    def version(self) -> int:
+        """The version of its last event; 0 before the first."""
+        return self.end.link.version
+
+    def position_of(self, commit: str) -> int | None:
+        """Return where in the log the commit called *commit* is, or None if it is not known here."""
+        return self._positions.get(commit)
+
+    def end_at(self, version: int) -> End:
+        """Return how it stood after the last commit whose events all have versions up to *version*."""
+        return self._ends[bisect_right(self._ends, version, key=lambda end: end.link.version) - 1]
+
+    def positions(self) -> Sequence[int]:
+        """Return the places of all its commits, in order."""
+        return [end.position for end in self._ends[1:]]
 
     def extend(self, data: bytes, events: Sequence[Recorded]) -> None:
         """Note the next commit: its stored bytes and its events. One that is known already is passed over."""
-        if events[0].position > self.position:
-            self.link = link_after(data, events)
-            self.position = events[0].position
-            self.positions[events[0].commit_id] = self.position
-
-    def copy(self) -> "Head":
-        """Return a head of its own that can grow without this one."""
-        return Head(self.link, dict(self.positions), self.position)
+        if events[0].position > self.end.position:
+            self._ends.append(End(link_after(data, events), events[0].position))
+            self._positions[events[0].commit_id] = events[0].position

@@ -51,15 +51,16 @@ class MemoryStore:
         of_stream(stream)
         head = self._heads.get(stream) or Head()
         this = commit_id(stream, context.command_id)
-        if this in head.positions:
-            return Appended(self._open(head.positions[this], None), duplicate=True)
-        if head.link.version != expected:
-            raise StreamMovedOn(str(stream), expected, head.link.version)
-        data = self._codec.seal(stream, events, context, head.link)
+        before = head.position_of(this)
+        if before is not None:
+            return Appended(self._open(before, None), duplicate=True)
+        if head.version != expected:
+            raise StreamMovedOn(str(stream), expected, head.version)
+        data = self._codec.seal(stream, events, context, head.end.link)
         if len(data) > self._max_commit_bytes:
             raise CommitTooLarge(len(data), self._max_commit_bytes)
         position = len(self._log) + 1
-        recorded = self._codec.unseal(data, position, stream, head.link)
+        recorded = self._codec.unseal(data, position, stream, head.end.link)
         self._log.append(_Stored(stream, data))
         head.extend(data, recorded)
         self._heads[stream] = head
@@ -70,9 +71,7 @@ class MemoryStore:
     async def read_stream(self, stream: StreamName, *, after_version: int = 0) -> Sequence[Recorded]:
         """Return the stream's events whose version exceeds *after_version*."""
         head, chains = self._heads.get(stream), Chains(from_start=True)
-        events = [
-            event for position in (head.positions.values() if head else ()) for event in self._open(position, chains)
-        ]
+        events = [event for position in (head.positions() if head else ()) for event in self._open(position, chains)]
         return [event for event in events if event.version > after_version]
 
     async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:

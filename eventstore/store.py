@@ -121,13 +121,17 @@ class EventStore(Protocol):
         """Yield every event whose position is in (after, until], in order; *until* defaults to the present head.
 
         Raises: as `read_stream`, at the first event that fails.
+            LogReplaced: the log ends before *after*: it is not the log that this position came from.
         """
         ...
 
     def follow(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
         """Yield every event after position *after*, those recorded and then those to come, without end.
 
-        There is no gap and no double where the past meets the present. Close the iterator to stop.
+        There is no gap and no double where the past meets the present. A follower outlives lost connections. Close
+        the iterator to stop.
+
+        Raises: as `read_all`, also when another log is found after a lost connection.
         """
         ...
 
@@ -170,7 +174,10 @@ class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Protocol):
-    """One delivered command or event; exactly one of the three verbs ends it."""
+    """One delivered command or event; one of `ack`, `retry_later` and `dead_letter` ends it.
+
+    A verb that raises `StoreUnavailable` leaves it to be delivered again.
+    """
 
     @property
     def attempt(self) -> int:

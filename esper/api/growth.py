@@ -12,9 +12,10 @@ from esper.kasmina.grafting import Seedling, graft
 from esper.kasmina.pressure import pressure
 from esper.kasmina.rules.seed import Seed, SeedEvent, evolve
 from esper.kasmina.slot import Slot
+from esper.kasmina.undisturbed import undisturbed
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import CheckpointSeed
-from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure, SiteShape
+from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure
 
 IN_THE_FORWARD = (Stage.SEED_STAGE_BLENDING, Stage.SEED_STAGE_PROBATIONARY)
 PLANTED = (
@@ -34,7 +35,6 @@ class Growth:
     ) -> None:
         self.slots: dict[str, Slot] = {site.seed_id: Slot(site, model) for site in sites}
         self.seeds: dict[str, Seed] = {site.seed_id: Seed() for site in sites}
-        self.shapes: dict[str, SiteShape] = {}
         self.germinated = 0
         self.culled = 0
         self._score_drop: dict[str, float] = {}
@@ -135,6 +135,16 @@ class Growth:
             if self.seeds[seed_id].stage == Stage.SEED_STAGE_DORMANT:
                 slot.open_window(limit_samples)
 
+    def observe_batch(self, *inputs: object) -> None:
+        """Learn what flows through the dormant sites from one forward pass that training does not notice."""
+        self.open_windows(0)
+        try:
+            with undisturbed(self._model), torch.enable_grad():
+                self._model(*inputs)
+        finally:
+            for slot in self.slots.values():
+                slot.close_window()
+
     def close_windows(self, run_seed: int) -> list[SitePressure]:
         """Stop watching and return the growth pressure of every site that saw enough samples to tell."""
         found: list[SitePressure] = []
@@ -142,7 +152,6 @@ class Growth:
             window = slot.close_window()
             measured = None if window is None else pressure(seed_id, window, run_seed)
             if measured is not None:
-                self.shapes[seed_id] = measured.shape
                 found.append(measured)
         return found
 

@@ -86,6 +86,14 @@ class Session:
         """Return the run's clocks: optimizer steps done and epochs ended."""
         return Moment(step=self.global_step, epoch=self.epoch)
 
+    def observe(self, *inputs: object) -> None:
+        """Show every dormant site one batch, so that a seed can be germinated by hand.
+
+        Runs the model once; random streams, buffers, modes and gradients stay as they are. Tamiyo needs no such
+        call: she learns from the training batches themselves.
+        """
+        self._growth.observe_batch(*inputs)
+
     def step(self, loss: Tensor) -> None:
         """Note one optimizer step and let the growing seeds learn from it. *loss* is the batch's mean loss.
 

@@ -73,7 +73,7 @@ class SlotHandle:
         """
         described = descriptor(blueprint_id)
         chosen = effective_parameters(blueprint_id, parameters)
-        shape = self._growth.shapes.get(self.seed_id)
+        shape = self._slot.shape
         if shape is None:
             return Rejected("nothing is known of what flows here: call session.observe(batch) first", ("shape_known",))
         spec = KernelSpec(

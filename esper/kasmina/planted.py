@@ -18,7 +18,7 @@ from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.meter import Meter
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.window import Tap
-from esper.leyline.v1.enums_pb2 import BlendMode
+from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.site_pb2 import Site, SiteShape
 
@@ -36,7 +36,8 @@ class SeedFacts(msgspec.Struct):
     # The site's shape, as hexadecimal Leyline bytes; known before and after a seed, too.
     shape: str = ""
     alpha: float = 0.0
-    ramp: Ramp | None = None
+    # The fields of a `Ramp`: its protobuf enum is not a type that can be converted to.
+    walk: tuple[int, int, float, float, int] | None = None
     steps_done: int = 0
     # The autograd graph of the next lesson is to be walked.
     proof_due: bool = True
@@ -47,6 +48,21 @@ class SeedFacts(msgspec.Struct):
     def site_shape(self) -> SiteShape:
         """Return the shape at the site."""
         return SiteShape.FromString(bytes.fromhex(self.shape))
+
+    @property
+    def ramp(self) -> Ramp | None:
+        """The way that alpha goes, or None if it is held."""
+        if self.walk is None:
+            return None
+        start_step, total_steps, start, target, curve = self.walk
+        return Ramp(start_step, total_steps, start, target, cast("AlphaCurve", curve))
+
+    @ramp.setter
+    def ramp(self, ramp: Ramp | None) -> None:
+        if ramp is None:
+            self.walk = None
+        else:
+            self.walk = (ramp.start_step, ramp.total_steps, ramp.start, ramp.target, int(ramp.curve))
 
 
 class PlantedSeed:
@@ -65,7 +81,7 @@ class PlantedSeed:
     @property
     def stage(self) -> Stage:
         """What the seed is doing now."""
-        return Stage(self.facts.stage)
+        return cast("Stage", self.facts.stage)
 
     @property
     def alpha(self) -> float:
@@ -143,7 +159,7 @@ class PlantedSeed:
         except SeedFault as fault:
             self.facts.meter.fault(fault, live=False)
         self.facts.steps_done = steps_done
-        if self.facts.ramp is not None:
+        if self.facts.ramp is not None and self.stage == Stage.SEED_STAGE_BLENDING:
             self.set_alpha(self.facts.ramp.at(steps_done))
 
     def new_epoch(self) -> None:

@@ -11,7 +11,7 @@ Which of these may happen, and when, is decided in `rules/`; here it is made tru
 import weakref
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from torch import Tensor, nn
@@ -77,10 +77,10 @@ class Slot:
     def close_window(self) -> Window | None:
         """Stop watching; return what was seen, or None if no training batch passed through the site."""
         recorder, self._recorder = self._recorder, None
-        window = None if recorder is None else recorder.close()
-        if window is not None:
-            self.shape = window.shape
-        return window
+        if recorder is None:
+            return None
+        self.shape = recorder.shape or self.shape
+        return recorder.close()
 
     def plant(
         self,
@@ -245,7 +245,7 @@ class Slot:
             return
         if module is None:
             raise SeedStateInvalid(self.site.seed_id, "there is a seed in it, and no module to load it into")
-        seed = LiveSeed(module, BlendMode(known.blend_mode), learning_rate, known.init_seed)
+        seed = LiveSeed(module, cast("BlendMode", known.blend_mode), learning_rate, known.init_seed)
         try:
             seed.restore(tensors)
         except (RuntimeError, KeyError, ValueError) as misfit:

@@ -1,6 +1,5 @@
 """A grown model's forward pass, written down as plain modules and arithmetic."""
 
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -66,9 +65,9 @@ class _Grafter(fx.Tracer):
         return output
 
 
-def _joined(host: fx.Proxy, seed: fx.Proxy, fossil: Fossil) -> fx.Proxy:
-    added = operator.sub(seed, host) if fossil.mode == BlendMode.BLEND_MODE_CONVEX else seed
-    return operator.add(host, operator.mul(added, fossil.alpha))
+def _joined(host: Any, seed: Any, fossil: Fossil) -> Any:
+    added = seed - host if fossil.mode == BlendMode.BLEND_MODE_CONVEX else seed
+    return host + added * fossil.alpha
 
 
 def _traced(model: nn.Module, fossils: tuple[Fossil, ...]) -> fx.Graph:

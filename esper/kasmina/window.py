@@ -90,6 +90,11 @@ class Recorder:
             model.register_forward_hook(self._end_forward),
         ]
 
+    @property
+    def shape(self) -> SiteShape | None:
+        """What flows through the site, known from the first forward pass with gradients on."""
+        return self._shape
+
     def close(self) -> Window | None:
         """Take the hooks off; return what was seen, or None if no gradient came by."""
         self._tap.remove()

@@ -76,7 +76,7 @@ def _forge(order: Forge, orders: _Orders, waiting: list[Forge]) -> bool:
     pid = os.fork()
     if pid == 0:
         os.close(alive)
-        _become_forger(Path(order.scratch))
+        _become_forger(order)
     os.close(its_life)
     _say(Started(pid))
     goes_on = True
@@ -90,6 +90,8 @@ def _forge(order: Forge, orders: _Orders, waiting: list[Forge]) -> bool:
         if arrived is None or any(isinstance(one, Kill) for one in arrived):
             _kill(pid)
     os.close(alive)
+    # What it started and did not wait for ends with it.
+    _kill(pid)
     _, status = os.waitpid(pid, 0)
     if goes_on:
         _say(Ended(os.waitstatus_to_exitcode(status)))
@@ -106,8 +108,9 @@ def _kill(pid: int) -> None:
         return
 
 
-def _become_forger(scratch: Path) -> None:
-    """Be the forked process: forge the kernel of the folder *scratch*, and end."""
+def _become_forger(order: Forge) -> None:
+    """Be the forked process: forge what is ordered, and end."""
+    scratch = Path(order.scratch)
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_LIMIT_S, _CPU_LIMIT_S))
     if torch.version.cuda is None:

@@ -33,7 +33,7 @@ from esper.tezzeret.compiling import (
 )
 from esper.tezzeret.errors import ForgeFailed
 from esper.tezzeret.exporting import Exported, export_module
-from esper.tezzeret.outcome import Forged, NotForged, Outcome, StageTiming
+from esper.tezzeret.outcome import Forged, NotForged, Outcome, StageTiming, write_outcome
 from esper.urza.guard import guard_bytes, guard_digest
 from esper.urza.manifest import GRAPH, GUARD, WEIGHTS
 from esper.urza.percentile import percentile
@@ -57,7 +57,10 @@ class Attempt:
         self._fallback = ""
 
     def outcome(self) -> Outcome:
-        """Forge the kernel into the folder and return what there is to say about it."""
+        """Forge the kernel into the folder and return what there is to say about it.
+
+        Once the eager kernel is whole, its outcome is left in the folder, so that whoever waits may stop waiting.
+        """
         try:
             return self._forged()
         except ForgeFailed as failed:
@@ -65,28 +68,37 @@ class Attempt:
 
     def _forged(self) -> Forged:
         module = self._built()
+        eager = eager_callee(module)
         with self._stage(CompileStage.COMPILE_STAGE_EXPORT) as note:
             exported = export_module(module, self._spec.shape)
             note.product = exported.graph
+        self._package(module, exported)
+        (eager_ms,) = time_side_by_side([eager], module, self._spec.shape)
+        write_outcome(self._folder, self._said(exported, eager_ms, (), compiling=True))
         compiled = self._verified(self._compiled(exported), module)
         with self._stage(CompileStage.COMPILE_STAGE_PREWARM) as note:
-            callees = [eager_callee(module)] + ([] if compiled is None else [compiled])
-            eager_ms, compiled_ms = (*time_side_by_side(callees, module, self._spec.shape), ())[:2]
-            verdict = _verdict(eager_ms, compiled_ms)
+            compiled_ms: tuple[float, ...] = ()
+            if compiled is not None:
+                eager_ms, compiled_ms = time_side_by_side([eager, compiled], module, self._spec.shape)
             note.detail = _comparison(eager_ms, compiled_ms)
-        self._package(module, exported)
+        return self._said(exported, eager_ms, compiled_ms, compiling=False)
+
+    def _said(
+        self, exported: Exported, eager_ms: tuple[float, ...], compiled_ms: tuple[float, ...], *, compiling: bool
+    ) -> Forged:
         return Forged(
+            compiling=compiling,
             guard_digest=guard_digest(exported.guard),
-            verdict=verdict,
+            verdict=_verdict(eager_ms, compiled_ms),
             eager_fallback=bool(self._fallback),
             fallback_reason=self._fallback,
             compile_ms=self._duration(CompileStage.COMPILE_STAGE_COMPILE),
             eager_ms=eager_ms,
             compiled_ms=compiled_ms,
             peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
-            torch_version=torch.__version__,
+            torch_version=str(torch.__version__),
             host=host_fingerprint(),
-            stages=tuple(self._stages),
+            stages=tuple(sorted(self._stages, key=lambda timing: timing.stage)),
         )
 
     def _built(self) -> nn.Module:
@@ -97,7 +109,7 @@ class Attempt:
                 version = descriptor(spec.blueprint_id).version
             except BlueprintRefused as refused:
                 raise ForgeFailed("invalid", str(refused)) from refused
-            if (spec.torch_version, spec.blueprint_version) != (torch.__version__, version):
+            if (spec.torch_version, spec.blueprint_version) != (str(torch.__version__), version):
                 here = f"here are torch {torch.__version__} and blueprint version {version}"
                 raise ForgeFailed("invalid", f"for torch {spec.torch_version}, {spec.blueprint_version}; {here}")
             note.product = canonical_bytes(spec)
@@ -117,7 +129,7 @@ class Attempt:
             try:
                 return compile_exported(exported)
             except COMPILER_FAILURES as error:
-                self._fallback = note.detail = f"compile: {type(error).__name__}: {error}"[:500]
+                self._fallback = note.detail = f"compile: {_first_line(error)}"
                 return None
 
     def _verified(self, compiled: Callee | None, module: nn.Module) -> Callee | None:
@@ -128,7 +140,7 @@ class Attempt:
             try:
                 difference = disagreement(eager_callee(module), compiled, module, self._spec.shape)
             except COMPILER_FAILURES as error:
-                difference = f"{type(error).__name__}: {error}"[:500]
+                difference = _first_line(error)
             if difference is not None:
                 self._fallback = note.detail = f"numeric: {difference}"
                 return None
@@ -160,6 +172,10 @@ class Attempt:
 
     def _duration(self, stage: CompileStage) -> float:
         return sum(timing.duration_ms for timing in self._stages if timing.stage == stage)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:300]
 
 
 def _verdict(eager_ms: tuple[float, ...], compiled_ms: tuple[float, ...]) -> EngineVerdict:

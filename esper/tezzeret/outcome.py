@@ -20,8 +20,12 @@ class StageTiming(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forged(msgspec.Struct, frozen=True, kw_only=True, tag="forged"):
-    """A kernel was made; its parts lie beside this page. `verdict` is an EngineVerdict number."""
+    """A kernel was made; its parts lie beside this page. `verdict` is an EngineVerdict number.
 
+    While `compiling`, it is the eager kernel that can be served if the compiler crashes or takes too long.
+    """
+
+    compiling: bool = False
     guard_digest: str
     verdict: int
     eager_fallback: bool

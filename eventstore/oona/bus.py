@@ -124,9 +124,10 @@ class OonaBus:
 
     async def dead_letters(self) -> list[DeadLetter]:
         """Return every message that was given up, oldest first."""
-        info = await self._jetstream.stream_info(DEAD_LETTERS)
-        last = info.state.last_seq if info else 0
-        async with aclosing(LogReader(self._jetstream, DEAD_LETTERS).until(after=0, until=last)) as batches:
+        every = f"{subjects.DEAD_LETTERS}.>"
+        newest = await self._jetstream.last_message(DEAD_LETTERS, every)
+        reader, last = LogReader(self._jetstream, DEAD_LETTERS), newest.seq if newest else 0
+        async with aclosing(reader.until(after=0, until=last, subject=every)) as batches:
             return [dead_letter(raw) async for batch in batches for raw in batch]
 
     def _unseal(self, raw: Raw, chains: Chains | None) -> tuple[Recorded, ...]:

@@ -111,6 +111,7 @@ class Connection:
         asking = asyncio.ensure_future(
             self._client.request(subject, data, timeout=wait_s, headers=dict(headers) if headers else None)
         )
+        asking.add_done_callback(_note_outcome)
         try:
             await asyncio.wait({asking, lost}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
@@ -163,3 +164,9 @@ class Connection:
         self._lost = asyncio.get_running_loop().create_future()
         self._back.set()
         _log.info("connection is back")
+
+
+def _note_outcome(asking: "asyncio.Future[Msg]") -> None:
+    """Look at the outcome of a request nobody waits for any more, so that asyncio does not complain of neglect."""
+    if not asking.cancelled():
+        asking.exception()

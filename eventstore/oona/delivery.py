@@ -34,7 +34,7 @@ class OonaDelivery:
         return self._raw.attempt
 
     async def ack(self) -> None:
-        """It is done: never deliver it again."""
+        """It is done: never deliver it again (but a server that crashes may forget the acks of its last moments)."""
         await self._settle(b"+ACK", "acknowledging")
 
     async def retry_later(self, delay_s: float) -> None:

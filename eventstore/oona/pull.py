@@ -45,10 +45,11 @@ class Pull:
         self._owed = 0
         self._consumer_sequence = 0
         self._broken = ""
+        self._idle = False
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def batches(self) -> AsyncGenerator[list[Raw], None]:
-        """Yield what has arrived, in order, without end.
+        """Yield what has arrived, in order, without end; an empty list when for a while there was nothing to send.
 
         Raises:
             Interrupted: start anew after the last position.
@@ -66,6 +67,9 @@ class Pull:
                     yield taken
                 elif self._broken:
                     raise Interrupted(self._broken)
+                elif self._idle:
+                    self._idle = False
+                    yield []
         finally:
             await self._connection.unsubscribe(subscription)
 
@@ -113,8 +117,8 @@ class Pull:
     def _heed(self, headers: Mapping[str, str]) -> None:
         """A control message: a heartbeat, or the end of one request with what it still owed."""
         if headers.get("Status") == "100":
-            return
-        if "Nats-Pending-Messages" in headers:
+            self._idle = True
+        elif "Nats-Pending-Messages" in headers:
             self._owed -= int(headers["Nats-Pending-Messages"])
         else:
             self._broken = headers.get("Description", "the consumer ended")

@@ -38,6 +38,9 @@ class LogReader:
             try:
                 async with aclosing(self._flow(position, subject)) as flow:
                     async for batch in flow:
+                        if not batch:
+                            await self._require_stored(until)
+                            continue
                         tries = 0
                         wanted = [raw for raw in batch if raw.position <= until]
                         position = batch[-1].position
@@ -62,8 +65,9 @@ class LogReader:
             try:
                 async with aclosing(self._flow(position, "")) as flow:
                     async for batch in flow:
-                        position = batch[-1].position
-                        yield batch
+                        if batch:
+                            position = batch[-1].position
+                            yield batch
             except (Interrupted, StoreUnavailable) as reason:
                 if self._connection.closed:
                     raise
@@ -88,6 +92,11 @@ class LogReader:
         if created != born or last < position:
             raise LogReplaced(f"created {born} with {position} positions", f"created {created} with {last}")
 
+    async def _require_stored(self, position: int) -> None:
+        """Tell a slow flow from one that cannot deliver *position* because the server has lost it."""
+        if await self._jetstream.message(self._stream, position) is None:
+            raise LogCorrupt(position, "position", str(position), "nothing: the server cannot read it")
+
     async def _flow(self, after: int, subject: str) -> AsyncGenerator[list[Raw], None]:
         consumer = f"reader-{uuid4().hex}"
         await self._create(consumer, after, subject)
@@ -95,10 +104,13 @@ class LogReader:
         try:
             async with aclosing(pull.batches()) as batches:
                 async for batch in batches:
-                    if not subject:
-                        _require_contiguous(batch, after)
-                    after = batch[-1].position
-                    yield batch
+                    sound = batch if subject else _contiguous(batch, after)
+                    after = sound[-1].position if sound else after
+                    if sound or not batch:
+                        yield sound
+                    if len(sound) < len(batch):
+                        found = f"the next one stored is {batch[len(sound)].position}"
+                        raise LogCorrupt(after + 1, "position", str(after + 1), found)
         finally:
             await self._delete(consumer)
 
@@ -129,8 +141,7 @@ class LogReader:
             await self._connection.publish(verb, b"", doing=f"ending a reading of {self._stream}")
 
 
-def _require_contiguous(batch: list[Raw], after: int) -> None:
-    for raw in batch:
-        if raw.position != after + 1:
-            raise LogCorrupt(after + 1, "position", str(after + 1), f"the next one stored is {raw.position}")
-        after = raw.position
+def _contiguous(batch: list[Raw], after: int) -> list[Raw]:
+    """Return the beginning of *batch* that follows on position *after* without a hole."""
+    whole = sum(raw.position == after + 1 + index for index, raw in enumerate(batch))
+    return batch[:whole]

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.message import Message
 
-from eventstore.commit import MAX_COMMIT_BYTES, Chains, CommitCodec, commit_id
+from eventstore.commit import MAX_COMMIT_BYTES, Chains, CommitCodec, commit_id, link_after
 from eventstore.errors import CommitTooLarge, LogCorrupt, LogFull, LogReplaced, StoreUnavailable, StreamMovedOn
-from eventstore.heads import Head
+from eventstore.heads import End, Head
 from eventstore.oona.jetstream import HEADER_ROOM_BYTES, LOG_FULL, WRONG_LAST_SEQUENCE, JetStream, Refused, StreamInfo
 from eventstore.oona.pull import Raw
 from eventstore.oona.reading import LogReader
@@ -38,19 +38,19 @@ class OonaStore:
         """Write *events* as one commit after version *expected*; see `EventStore.append`."""
         this = commit_id(stream, context.command_id)
         head = self._heads.get(stream) or await self._refresh(stream)
-        if this not in head.positions and head.link.version != expected:
+        if head.position_of(this) is None and head.version != expected:
             head = await self._refresh(stream)
-        if this in head.positions:
-            return await self._recorded_before(stream, head.positions[this])
-        if head.link.version != expected:
-            raise StreamMovedOn(str(stream), expected, head.link.version)
+        before = head.position_of(this)
+        if before is not None:
+            return await self._recorded_before(stream, before)
+        if head.version != expected:
+            raise StreamMovedOn(str(stream), expected, head.version)
         return await self._write(stream, events, context, head)
 
     async def read_stream(self, stream: StreamName, *, after_version: int = 0) -> Sequence[Recorded]:
         """Return the stream's events whose version exceeds *after_version*."""
         known = self._heads.get(stream)
-        head = known.copy() if known and known.link.version <= after_version else Head()
-        events = await self._extend(stream, head)
+        events = await self._read_from(stream, known.end_at(after_version) if known else End())
         return [event for event in events if event.version > after_version]
 
     async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
@@ -83,26 +83,26 @@ class OonaStore:
         return identity_of(await self._info())
 
     async def _write(self, stream: StreamName, events: Sequence[Message], context: Context, head: Head) -> Appended:
-        link, this = head.link, commit_id(stream, context.command_id)
-        data = self._codec.seal(stream, events, context, link)
+        end, this = head.end, commit_id(stream, context.command_id)
+        data = self._codec.seal(stream, events, context, end.link)
         limit = min(MAX_COMMIT_BYTES, self._jetstream.connection.max_payload - HEADER_ROOM_BYTES)
         if len(data) > limit:
             raise CommitTooLarge(len(data), limit)
         headers = {
             "Nats-Msg-Id": this,
             "Nats-Expected-Stream": EVENTS,
-            "Nats-Expected-Last-Subject-Sequence": str(head.position),
+            "Nats-Expected-Last-Subject-Sequence": str(end.position),
             "Esper-Types": ",".join(sorted({event.DESCRIPTOR.full_name for event in events})),
         }
         try:
             published = await self._jetstream.publish(of_stream(stream), data, headers, doing=f"appending to {stream}")
         except Refused as refused:
-            return await self._after_refusal(stream, this, link.version, refused)
+            return await self._after_refusal(stream, this, end.link.version, refused)
         except StoreUnavailable:
             return await self._after_silence(stream, this)
         if published.duplicate:
             return await self._recorded_before(stream, published.seq)
-        recorded = self._codec.unseal(data, published.seq, stream, link)
+        recorded = self._codec.unseal(data, published.seq, stream, end.link)
         head.extend(data, recorded)
         return Appended(recorded, duplicate=False)
 
@@ -112,18 +112,19 @@ class OonaStore:
         if refused.err_code != WRONG_LAST_SEQUENCE:
             raise StoreUnavailable(refused.doing, refused.description) from refused
         head = await self._refresh(stream)
-        if this in head.positions:
-            return await self._recorded_before(stream, head.positions[this])
-        if head.link.version == expected:
+        before = head.position_of(this)
+        if before is not None:
+            return await self._recorded_before(stream, before)
+        if head.version == expected:
             raise StoreUnavailable(refused.doing, "another write to the stream is under way") from refused
-        raise StreamMovedOn(str(stream), expected, head.link.version) from refused
+        raise StreamMovedOn(str(stream), expected, head.version) from refused
 
     async def _after_silence(self, stream: StreamName, this: str) -> Appended:
         """No ack came: the commit may be there all the same. Only its presence is proof; its absence is none."""
-        head = await self._refresh(stream)
-        if this not in head.positions:
+        before = (await self._refresh(stream)).position_of(this)
+        if before is None:
             raise StoreUnavailable(f"appending to {stream}", "no acknowledgement came")
-        return await self._recorded_before(stream, head.positions[this])
+        return await self._recorded_before(stream, before)
 
     async def _last_served(self, after: int, last: int) -> int:
         """Return the last position up to *last* that can be read: a reader would wait for ever for a damaged one."""
@@ -139,28 +140,27 @@ class OonaStore:
 
     async def _refresh(self, stream: StreamName) -> Head:
         known = self._heads.get(stream)
-        head = known.copy() if known else Head()
-        await self._extend(stream, head)
-        return head
+        await self._read_from(stream, known.end if known else End())
+        return self._heads[stream]
 
-    async def _extend(self, stream: StreamName, head: Head) -> list[Recorded]:
-        """Read what follows *head*, up to what the leader calls the last, into it; return the events read."""
+    async def _read_from(self, stream: StreamName, end: End) -> list[Recorded]:
+        """Return the events that follow *end*, up to what the leader calls the last, and note them in the head."""
         subject = of_stream(stream)
-        last = await self._jetstream.last_message(EVENTS, subject)
-        end = 0 if last is None else last.seq
-        if end < head.position:
-            raise LogReplaced(f"a commit of {stream} at position {head.position}", f"its last at {end}")
-        read: list[Recorded] = []
-        async with aclosing(self._reader.until(after=head.position, until=end, subject=subject)) as batches:
+        newest = await self._jetstream.last_message(EVENTS, subject)
+        last = 0 if newest is None else newest.seq
+        if last < end.position:
+            raise LogReplaced(f"a commit of {stream} at position {end.position}", f"its last at {last}")
+        link, read = end.link, list[tuple[bytes, tuple[Recorded, ...]]]()
+        async with aclosing(self._reader.until(after=end.position, until=last, subject=subject)) as batches:
             async for batch in batches:
                 for raw in batch:
-                    events = self._codec.unseal(raw.data, raw.position, stream, head.link)
-                    head.extend(raw.data, events)
-                    read.extend(events)
-        known = self._heads.get(stream)
-        if known is None or known.position < head.position:
-            self._heads[stream] = head
-        return read
+                    events = self._codec.unseal(raw.data, raw.position, stream, link)
+                    link = link_after(raw.data, events)
+                    read.append((raw.data, events))
+        head = self._heads.setdefault(stream, Head())
+        for data, events in read:
+            head.extend(data, events)
+        return [event for _, events in read for event in events]
 
     def _unseal(self, raw: Raw, chains: Chains) -> tuple[Recorded, ...]:
         stream = stream_of(raw.subject)

@@ -13,15 +13,13 @@ from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.errors import ServerError, StoreUnavailable
 from eventstore.oona.log import connect
 from eventstore.oona.server import LocalServer
-from eventstore.oona.streams import EVENTS as EVENTS_STREAM
 from eventstore.signing import KEY_FILE, VARIABLE
 from eventstore.store import EventStore
+from ops.cli.blocks import check_frames
 from ops.cli.errors import LogUnreachable, NoLog
 from ops.cli.options import Options
 
 TURNS = 10
-# Where nats-server 2.12 to 2.15 keeps a stream's messages, below its store's folder.
-BLOCKS = f"jetstream/*/streams/{EVENTS_STREAM}/msgs/*.blk"
 
 
 class OpenLog(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +49,7 @@ async def open_log(options: Options) -> AsyncGenerator[OpenLog]:
 
     Raises:
         NoLog: there is none in the folder.
+        LogCorrupt: its files are damaged so that no server should be started on them.
         LogUnreachable: there is one, but it cannot be read now.
     """
     place = _place(options)
@@ -90,11 +89,11 @@ async def _serving(options: Options, place: Place) -> AsyncGenerator[Server]:
         return
     with ExitStack() as held:
         found = _stack_or_lock(place, held)
-        if found is not None:
+        if isinstance(found, StackFile):
             yield Server(found.url, stack_up=True)
             return
-        server = LocalServer(place.folder)
-        bytes_found = sum(block.stat().st_size for block in place.nats.glob(BLOCKS))
+        server = LocalServer(place.folder, tied=True, pass_fds=(found,))
+        bytes_found = check_frames(place.nats)
         try:
             await server.start()
             yield Server(server.url, stack_up=False, bytes_found=bytes_found)
@@ -104,17 +103,15 @@ async def _serving(options: Options, place: Place) -> AsyncGenerator[Server]:
             await server.stop()
 
 
-def _stack_or_lock(place: Place, held: ExitStack) -> StackFile | None:
-    """Return the stack that runs, or hold its lock so that none starts meanwhile; wait for whoever is in between."""
+def _stack_or_lock(place: Place, held: ExitStack) -> StackFile | int:
+    """Return the stack that runs, or its lock, held so that none starts meanwhile; wait for whoever is in between."""
     holder = 0
     for _ in range(TURNS):
         found = running_stack(place)
         if found is not None:
             return found
         try:
-            held.enter_context(holding_stack(place))
+            return held.enter_context(holding_stack(place))
         except StackBusy as busy:
             holder = busy.holder
-        else:
-            return None
     raise LogUnreachable(str(place.folder), f"process {holder} holds it and is not ready")

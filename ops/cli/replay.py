@@ -1,16 +1,18 @@
 """`esper replay`: a run as it stood at a position, folded from the log; or its whole history, verified."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from actors.verification import Divergence, verify_run
+from actors.verification import Divergence, Verified, divergence_of, verify_run
 from esper.kasmina.rules.seed import SEED, Seed
 from esper.leyline.decider import Decider
+from esper.leyline.v1.enums_pb2 import SeedLifecycleStage
 from esper.leyline.v1.policy_pb2 import DecisionMade
 from esper.tamiyo.rules.heuristic import POLICY
 from esper.tolaria.rules.run import RUN, Run
+from eventstore.errors import LogCorrupt
 from eventstore.replay import Difference, differences, fold
 from eventstore.store import StreamName
 from ops.cli.chronicle import SHORT, Chronicle, read_what_is_sound, run_of
@@ -25,10 +27,11 @@ DECIDERS: dict[str, Decider[Any, Any, Any]] = {"run": RUN, "seed": SEED, "policy
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
-    """One aggregate of the run as it stood: `kind` is run, seed or policy; `name` is the slot of a seed."""
+    """One aggregate of the run as it stood: `kind` is run, seed or policy; `name` and `stage` are those of a seed."""
 
     kind: str
     name: str
+    stage: str
     stream: str
     version: int
     position: int
@@ -76,9 +79,9 @@ async def replay(run: str, *, at: int | None = None, verify: bool = False, optio
         verify: Check every hash, chain link, signature, gate verdict, edge and checkpoint instead, up to the first
             that is wrong; the exit code is 1 if there is one.
     """
+    if verify:
+        return await _verified(run, options)
     async with open_log(options) as log:
-        if verify:
-            return await _verify(log, run, options)
         past = await read_past(log, run, at)
     if options.json:
         print_json([*past.folded, *past.decisions, *past.changes])
@@ -110,7 +113,7 @@ async def read_past(log: OpenLog, run: str, at: int | None) -> Past:
         head=sound_to,
         folded=tuple(_folded(chronicle, stream, position) for stream in streams),
         decisions=tuple(_decisions(chronicle, run_id, position)),
-        changes=tuple(change for stream in streams for change in _changes(chronicle, stream, position)),
+        changes=() if at is None else tuple(one for stream in streams for one in _changes(chronicle, stream, at)),
     )
 
 
@@ -130,6 +133,7 @@ def _folded(chronicle: Chronicle, stream: StreamName, position: int) -> Folded:
     return Folded(
         kind=stream.aggregate,
         name=name,
+        stage=stage_name(folded.state.stage) if isinstance(folded.state, Seed) else "",
         stream=str(stream),
         version=folded.version,
         position=folded.position,
@@ -145,7 +149,18 @@ def _changes(chronicle: Chronicle, stream: StreamName, position: int) -> list[Ch
 
 
 def _change(position: int, stream: StreamName, found: Difference) -> Change:
-    return Change(position=position, stream=str(stream), path=found.path, before=found.before, after=found.after)
+    return Change(
+        position=position,
+        stream=str(stream),
+        path=found.path,
+        before=_named(found.path, found.before),
+        after=_named(found.path, found.after),
+    )
+
+
+def _named(path: str, value: object) -> object:
+    """Return a stage by its name, as people know it; everything else as it is."""
+    return stage_name(cast("SeedLifecycleStage", value)) if path == "stage" and isinstance(value, int) else value
 
 
 def _decisions(chronicle: Chronicle, run_id: str, position: int) -> list[Decision]:
@@ -214,37 +229,45 @@ def _short(value: object) -> str:
     return text if len(text) <= 48 else f"{text[:45]}..."
 
 
-async def _verify(log: OpenLog, run: str, options: Options) -> int:
-    sound = await read_what_is_sound(log.store)
-    witness, loss = await projections_witness(log), await server_loss(log)
+async def _verified(run: str, options: Options) -> int:
+    """Verify a run, print what came out, and return the exit code."""
+    sound = Chronicle(())
     try:
-        run_id = sound.run_named(run)
-    except UnknownRun:
-        # The run may be unknown because the damage took it away: then that is the answer, not a wrong name.
-        run_id = ""
-    found = await verify_run(log.store, run_id, witness, loss)
-    if not run_id and not isinstance(found, Divergence):
-        raise UnknownRun(run, [row.run_id for row in sound.runs()])
+        async with open_log(options) as log:
+            sound = await read_what_is_sound(log.store)
+            found = await _verify(log, sound, run)
+    except LogCorrupt as damage:
+        found = divergence_of(damage)
     if options.json:
         print_json([{"verified": not isinstance(found, Divergence), "result": found}])
     elif isinstance(found, Divergence):
-        _show_divergence(sound, run_id, found)
+        _show_divergence(sound, found)
     else:
         print_line(
-            f"run {run_id} verified to position {found.last_position}: {found.commits} commits, {found.events} events, "
-            f"{found.gates} gate verdicts, {found.edges} edges, {found.kernels} kernels, "
+            f"run {found.run_id} verified to position {found.last_position}: {found.commits} commits, "
+            f"{found.events} events, {found.gates} gate verdicts, {found.edges} edges, {found.kernels} kernels, "
             f"{found.checkpoints} checkpoints"
         )
     return int(isinstance(found, Divergence))
 
 
-def _show_divergence(sound: Chronicle, run_id: str, found: Divergence) -> None:
+async def _verify(log: OpenLog, sound: Chronicle, run: str) -> Verified | Divergence:
+    try:
+        run_id = sound.run_named(run)
+    except UnknownRun:
+        # The run may be unknown because damage took it away: then that is the answer, not a wrong name.
+        found = await verify_run(log.store, "", await projections_witness(log), await server_loss(log))
+        if isinstance(found, Divergence):
+            return found
+        raise
+    return await verify_run(log.store, run_id, await projections_witness(log), await server_loss(log))
+
+
+def _show_divergence(sound: Chronicle, found: Divergence) -> None:
     place = f"{found.position}.{found.index}" if found.stream else str(found.position)
     print_line(f"DIVERGED at position {place}: {found.kind}" + (f" of {found.stream}" if found.stream else ""), "red")
     print_line(f"  expected  {found.expected}")
     print_line(f"  found     {found.found}")
-    before = [
-        recorded for recorded in sound.events if recorded.position < found.position and run_of(recorded) == run_id
-    ]
+    before = [one for one in sound.events if one.position < found.position and run_of(one)]
     if before:
-        say(f"the last sound state of the run: esper replay {run_id[:SHORT]} --at {before[-1].position}")
+        say(f"the last sound state: esper replay {run_of(before[-1])[:SHORT]} --at {before[-1].position}")

@@ -27,11 +27,12 @@ class Number(msgspec.Struct, frozen=True, kw_only=True):
     limit: float | None = None
     holds: bool | None = None
 
-    def __str__(self) -> str:
-        value = "not measured" if self.value is None else f"{self.value:g}"
-        limit = "" if self.limit is None else f"  {self.relation or 'limit'} {self.limit:g}"
-        mark = {True: "  ok", False: "  FAILED", None: ""}[self.holds]
-        return f"{self.name} {value}{limit}{mark}"
+    def shown(self, width: int) -> str:
+        """Return one line for people, the name padded to *width*."""
+        value = "not measured" if self.value is None else f"{self.value:.6g}"
+        limit = "" if self.limit is None else f"{self.relation or 'limit'} {self.limit:g}"
+        mark = {True: "ok", False: "FAILED", None: ""}[self.holds]
+        return f"{self.name:<{width}}  {value:<12}  {limit:<12}  {mark}".rstrip()
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,5 +172,6 @@ def _show(link: Link) -> None:
     print_line(f"{inner}{link.sentence}")
     if link.role != "same decision":
         print_line(f"{inner}decided by {link.actor}, asked to {link.command}", "dim")
+    width = max((len(number.name) for number in link.numbers), default=0)
     for number in link.numbers:
-        print_line(f"{inner}  {number}", {False: "red", True: "green", None: ""}[number.holds])
+        print_line(f"{inner}  {number.shown(width)}", {False: "red", True: "green", None: ""}[number.holds])

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 import esper
+from actors.stack import StackNotReady
 from ops.cli.errors import CommandFailed
 from ops.demo.images import load_images
 from ops.demo.progress import Progress
@@ -46,7 +47,7 @@ def demo(
     try:
         with Progress(console) as progress:
             outcome = train(images, plan, progress)
-    except esper.EsperError as error:
+    except (esper.EsperError, StackNotReady) as error:
         raise CommandFailed(str(error)) from error
     except KeyboardInterrupt:
         console.print("interrupted. The same command with --resume continues this run", highlight=False)

@@ -10,23 +10,22 @@ from actors.place import Place
 from actors.projector import QUERIES
 from actors.roster import ROSTER, Entry, entry
 from actors.weatherlight import host_in_process
-from esper.leyline.registry import COMMANDS, EVENTS
+from esper.leyline.registry import EVENTS
 from esper.leyline.v1.actor_pb2 import ActorStarted
 from eventstore.memory import MemoryBus, MemoryStore
-from eventstore.signing import Keys
+from tests.actors.flaky_actor import run_flaky
 
 
 class MemoryLog:
     durable = False
 
     def __init__(self) -> None:
-        keys = Keys.generate()
-        self.store = MemoryStore(EVENTS, keys)
-        self.bus = MemoryBus(self.store, COMMANDS, keys)
+        self.store = MemoryStore(EVENTS)
+        self.bus = MemoryBus(self.store)
 
 
 async def test_an_actor_that_fails_is_started_again_until_it_works(tmp_path: Path):
-    log, flaky = MemoryLog(), Entry(name="flaky", module="flaky_actor", function="run_flaky")
+    log, flaky = MemoryLog(), Entry(name="flaky", module=run_flaky.__module__, function="run_flaky")
     hosting = asyncio.create_task(host_in_process(log, Place.at(tmp_path, {}), SystemClock(), roster=[flaky]))
     async with asyncio.timeout(20):
         async for recorded in log.store.follow():

@@ -134,7 +134,7 @@ def test_up_makes_an_embedded_stack_stay(place: Place):
 
 def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(place: Place, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ESPER_LEYLINE_SECRET", "")
-    with pytest.raises(StackNotReady, match="weatherlight: .*ESPER_LEYLINE_SECRET"):
+    with pytest.raises(StackNotReady, match=r"weatherlight: .*ESPER_LEYLINE_SECRET"):
         up(place)
     assert stack_holder(place) is None
 

@@ -1,8 +1,10 @@
 """A stored commit is what was decided, or reading it fails and says where."""
 
+from uuid import UUID, uuid5
+
 import pytest
 
-from eventstore.commit import START, Chains, CommitCodec, Link, link_after
+from eventstore.commit import NAMESPACE, START, Chains, CommitCodec, Link, commit_id, event_id, link_after
 from eventstore.errors import EventStoreError, LogCorrupt, UnknownEventType
 from eventstore.signing import Keys
 from tests.eventstore.vocabulary import FEWER_TYPES, OTHER, SEED, TYPES, context, said, words
@@ -89,3 +91,9 @@ def test_a_reader_that_began_later_takes_its_first_link_as_given_and_checks_the_
     assert words(CODEC.read(second, 2, SEED, chains)) == ["c"]
     with pytest.raises(EventStoreError):
         CODEC.read(second, 3, SEED, chains)
+
+
+def test_ids_are_uuids_derived_from_names():
+    this = commit_id(SEED, GIVEN.command_id)
+    assert this == uuid5(NAMESPACE, f"seed.r1-s0|{GIVEN.command_id}").hex
+    assert event_id(this, 3) == uuid5(UUID(this), "3").hex

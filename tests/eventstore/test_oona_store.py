@@ -21,6 +21,11 @@ async def everything(store: OonaStore) -> list[Recorded]:
     return [event async for event in store.read_all()]
 
 
+async def fill(store: OonaStore) -> None:
+    for version in range(100):
+        await store.append(SEED, said("x" * 500), expected=version, context=context())
+
+
 async def persist(store: OonaStore, word: str) -> None:
     """Append *word*, deciding again as often as somebody else was faster."""
     given, version = context(), 0
@@ -110,12 +115,9 @@ async def test_the_log_refuses_to_forget(oona: Oona, nats_server: LocalServer):
 async def test_a_full_log_refuses_loudly(nats_server: LocalServer):
     sizes = StreamSizes(events_bytes=4096)
     async with open_log(nats_server.url, keys=Keys("k"), types=TYPES, commands=TYPES, sizes=sizes) as oona:
-        written = 0
         with pytest.raises(LogFull):
-            while True:
-                await oona.store.append(SEED, said("x" * 500), expected=written, context=context())
-                written += 1
-        assert len(await everything(oona.store)) == written > 0
+            await fill(oona.store)
+        assert 0 < len(await everything(oona.store)) < 10
 
 
 async def test_a_stream_with_other_promises_is_refused_with_the_differences(nats_server: LocalServer):

@@ -2,7 +2,6 @@
 
 from itertools import count
 
-import msgspec
 from google.protobuf.message import Message
 
 from actors.dispatch import dispatch

@@ -1,6 +1,6 @@
 """A log with a whole run in it, and the file it is projected into."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,10 @@ from tests.projection.history import tell_run
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[MemoryStore]:
+async def store() -> MemoryStore:
     store = MemoryStore(EVENTS)
     await tell_run(store)
-    yield store
+    return store
 
 
 @pytest.fixture

@@ -50,7 +50,6 @@ from esper.leyline.v1.seed_pb2 import (
 from esper.leyline.v1.site_pb2 import Moment, SeedObservation, Site, SitePressure
 from eventstore.store import Appended, Context, EventStore, StreamName
 
-KEY = "ab" * 32
 KERNEL = "cd" * 32
 STEPS = 10
 START_NS = 1_760_000_000_000_000_000
@@ -60,7 +59,7 @@ class Telling:
     """Appends commit after commit of one run to a store, each with its cause."""
 
     def __init__(self, store: EventStore, run_id: str) -> None:
-        self._store, self.run_id = store, run_id
+        self._store, self.run_id, self.kernel_key = store, run_id, run_id * 2
         self._versions: dict[StreamName, int] = {}
         self._numbers = count(1)
 
@@ -147,8 +146,10 @@ async def tell_library(telling: Telling) -> None:
     """One kernel: asked for, compiled at the second attempt, registered."""
     spec = KernelSpec(blueprint_id="BP002", blueprint_version="1", parameters={"rank": 4.0}, torch_version="2.13.0")
     descriptor = BlueprintDescriptor(blueprint_id="BP002", name="linear_projection", version="1", risk=0.1)
-    await telling.tell(StreamName("blueprint", "BP002"), BlueprintRegistered(descriptor=descriptor), actor="urza")
-    kernel, job = StreamName("kernel", KEY), StreamName("job", KEY)
+    await telling.tell(
+        StreamName("blueprint", f"BP002-{telling.run_id}"), BlueprintRegistered(descriptor=descriptor), actor="urza"
+    )
+    kernel, job = StreamName("kernel", telling.kernel_key), StreamName("job", telling.kernel_key)
     asked = KernelRequested(spec=spec, request_id="q1", run_id=telling.run_id, seed_id="s0")
     requested = (await telling.tell(kernel, asked, actor="urza")).events[0].event_id
     await telling.tell(job, CompileJobQueued(spec=spec, requester="urza"), cause=requested, actor="tezzeret")
@@ -163,7 +164,7 @@ async def tell_library(telling: Telling) -> None:
     done = await telling.tell(job, stage, KernelCompiled(attempt=2, kernel=compiled, spec=spec), actor="tezzeret")
     registered = KernelRegistered(
         kernel_id=KERNEL,
-        job_id=KEY,
+        job_id=telling.kernel_key,
         spec=spec,
         version="1.0.0",
         bytes=2048,
@@ -177,7 +178,7 @@ async def tell_library(telling: Telling) -> None:
 async def tell_kept_seed(telling: Telling, observation: str) -> None:
     """The seed in s0 passes every gate and is fossilized in epoch 9; its blending has a field report."""
     decision = await telling.decide(1, DecisionAction.DECISION_ACTION_GERMINATE, "s0", observation)
-    await telling.seed("s0", *germinated(1), cause=decision)
+    await telling.seed("s0", *germinated(telling.kernel_key, 1), cause=decision)
     await telling.seed("s0", *attached(2), SeedTrainingStarted(at=at(2)))
     blending = SeedBlendingStarted(
         at=at(4), alpha_target=1.0, curve=AlphaCurve.ALPHA_CURVE_COSINE, ramp_steps=2 * STEPS
@@ -194,7 +195,7 @@ async def tell_kept_seed(telling: Telling, observation: str) -> None:
 
 async def tell_culled_seed(telling: Telling) -> None:
     """The seed in s1 fails G2 in epoch 5; from epoch 8 on another one lives there."""
-    await telling.seed("s1", *germinated(2))
+    await telling.seed("s1", *germinated(telling.kernel_key, 2))
     await telling.seed("s1", *attached(3), SeedTrainingStarted(at=at(3)))
     culled = SeedCulled(
         at=at(5),
@@ -206,10 +207,10 @@ async def tell_culled_seed(telling: Telling) -> None:
     await telling.seed("s1", SlotEmbargoed(at=at(5), until_epoch=7))
     await telling.seed("s1", SlotResetStarted(at=at(7)))
     await telling.seed("s1", passed(SeedLifecycleGate.SEED_GATE_G5_RESET, 7), SlotReopened(at=at(7)))
-    await telling.seed("s1", *germinated(8, generation=2))
+    await telling.seed("s1", *germinated(telling.kernel_key, 8, generation=2))
 
 
-def germinated(epoch: int, generation: int = 1) -> Iterator[Message]:
+def germinated(key: str, epoch: int, generation: int = 1) -> Iterator[Message]:
     """Yield the events of a germination."""
     yield passed(SeedLifecycleGate.SEED_GATE_G0_SANITY, epoch)
     yield SeedGerminated(
@@ -218,7 +219,7 @@ def germinated(epoch: int, generation: int = 1) -> Iterator[Message]:
         parameters={"rank": 4.0},
         blend_mode=BlendMode.BLEND_MODE_RESIDUAL,
         init_seed=2**64 - 1,
-        kernel_key=KEY,
+        kernel_key=key,
         generation=generation,
     )
 

@@ -53,15 +53,19 @@ def secret(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def listing(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
 @pytest.mark.parametrize("sql", FORBIDDEN)
 async def test_what_is_not_one_harmless_question_is_refused_and_changes_nothing(filled: Sink, secret: Path, sql: str):
-    before, files = content_hash(filled.connection.cursor()), sorted(secret.iterdir())
+    before, files = content_hash(filled.connection.cursor()), listing(secret)
     with pytest.raises(QueryRefused) as refusal:
         answer(filled.connection, sql.format(folder=secret))
     assert refusal.value.reason == FORBIDDEN[sql]
     assert "xyzzy" not in str(refusal.value)
     assert content_hash(filled.connection.cursor()) == before
-    assert sorted(secret.iterdir()) == files
+    assert listing(secret) == files
 
 
 @pytest.mark.parametrize("sql", ["delete from events", "with d as (delete from events returning *) from d"])
@@ -114,6 +118,7 @@ async def test_a_question_is_stopped_at_its_time_limit(filled: Sink):
 
 
 async def test_values_that_json_lacks_become_text_or_null(filled: Sink):
-    sql = "select 2::hugeint ** 70, 9223372036854775807, timestamp '2026-01-02 03:04:05', [1, null], {'a': 1.5::decimal(3,1)}"
+    values = ("9223372036854775807", "timestamp '2026-01-02 03:04:05'", "[1, null]", "{'a': 1.5::decimal(3,1)}")
+    sql = f"select {', '.join(values)}"
     (row,) = answer(filled.connection, sql).rows
-    assert row[1:] == ["9223372036854775807", "2026-01-02T03:04:05", [1, None], {"a": 1.5}]
+    assert row == ["9223372036854775807", "2026-01-02T03:04:05", [1, None], {"a": 1.5}]

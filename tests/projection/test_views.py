@@ -8,7 +8,7 @@ from actors.projector import CATALOGUE
 from esper.nissa.questions import questions
 from eventstore.projection.query import answer
 from eventstore.projection.sink import Sink
-from tests.projection.history import KERNEL, KEY
+from tests.projection.history import KERNEL
 
 NAMES = [question.name for question in questions()]
 
@@ -66,7 +66,7 @@ async def test_a_gate_shows_each_number_against_its_threshold(filled: Sink):
 
 async def test_kernel_catalogue_and_compile_jobs_tell_of_the_retry(filled: Sink):
     (kernel,) = ask(filled, "from kernel_catalogue")
-    assert (kernel["kernel_key"], kernel["kernel_id"], kernel["state"]) == (KEY, KERNEL, "registered")
+    assert (kernel["kernel_key"], kernel["kernel_id"], kernel["state"]) == ("f" * 64, KERNEL, "registered")
     assert (kernel["name"], kernel["verdict"], kernel["requests"], kernel["attached"]) == (
         "linear_projection",
         "eager",

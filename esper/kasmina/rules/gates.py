@@ -50,68 +50,95 @@ STRICT = "strict"
 ALPHA_TOLERANCE = 1e-6
 
 
+def _g0(limits: GateLimits) -> tuple[Check, ...]:
+    return (
+        Check("blueprint_known", "==", 1.0),
+        Check("kind_supported", "==", 1.0),
+        Check("parameters_in_bounds", "==", 1.0),
+        Check("shape_known", "==", 1.0),
+        Check("live_seeds", "<", limits.max_live_seeds),
+    )
+
+
+def _g1(limits: GateLimits) -> tuple[Check, ...]:
+    return (
+        Check("checksum_verified", "==", 1.0),
+        Check("guard_verified", "==", 1.0),
+        Check("output_shape_ok", "==", 1.0),
+        Check("output_finite", "==", 1.0),
+        Check("parameter_mismatch", "==", 0.0),
+        Check("shared_parameters", "==", 0.0),
+        Check("isolation_violations", "==", 0.0),
+        Check("identity_error", "<=", limits.max_identity_error),
+    )
+
+
+def _g2(limits: GateLimits) -> tuple[Check, ...]:
+    return (
+        Check("epochs_in_stage", ">=", limits.min_training_epochs),
+        Check("r_squared", ">", 0.0),
+        Check("predicted_loss_decrease", ">", 0.0),
+        Check("best_alpha", ">", 0.0),
+        Check("probe_gain", ">", 0.0),
+        Check("weights_moved", "==", 1.0),
+        Check("nonfinite_batches", "==", 0.0),
+        Check("isolation_violations", "==", 0.0),
+    )
+
+
+def _g3(limits: GateLimits) -> tuple[Check, ...]:
+    return (
+        Check("ramp_complete", "==", 1.0),
+        Check("alpha_error", "<=", ALPHA_TOLERANCE),
+        Check("io_contract_ok", "==", 1.0),
+        Check("rms_ratio", "<=", limits.max_rms_ratio),
+        Check("nonfinite_batches", "==", 0.0),
+    )
+
+
+def _g4(limits: GateLimits) -> tuple[Check, ...]:
+    return (
+        Check("shadow_probes", ">=", limits.min_shadow_probes),
+        Check("shadow_nonfinite", "==", 0.0),
+        Check("score_drop", "<=", limits.max_score_drop),
+        Check("isolation_violations", "==", 0.0),
+    )
+
+
+def _fossilize(limits: GateLimits) -> tuple[Check, ...]:
+    return (
+        Check("contribution", ">=", limits.min_contribution),
+        Check("epochs_in_stage", ">=", limits.min_probation_epochs),
+        Check("alpha_error", "<=", ALPHA_TOLERANCE),
+        Check("nonfinite_batches", "==", 0.0),
+        Check("isolation_violations", "==", 0.0),
+    )
+
+
+def _g5(limits: GateLimits) -> tuple[Check, ...]:
+    return tuple(
+        Check(name, "==", 0.0) for name in ("modules_left", "hooks_left", "optimizer_parameters_left", "alpha")
+    )
+
+
+_ASKED: Mapping[tuple[Gate, str], Callable[[GateLimits], tuple[Check, ...]]] = {
+    (Gate.SEED_GATE_G0_SANITY, STRICT): _g0,
+    (Gate.SEED_GATE_G1_GRADIENT_HEALTH, STRICT): _g1,
+    (Gate.SEED_GATE_G2_STABILITY, STRICT): _g2,
+    (Gate.SEED_GATE_G3_INTERFACE, STRICT): _g3,
+    (Gate.SEED_GATE_G4_SYSTEM_IMPACT, STRICT): _g4,
+    (Gate.SEED_GATE_G4_SYSTEM_IMPACT, FOSSILIZE): _fossilize,
+    (Gate.SEED_GATE_G5_RESET, STRICT): _g5,
+}
+
+
 def checks(gate: Gate, profile: str, limits: GateLimits) -> tuple[Check, ...]:
-    """Return what *gate* asks for under *profile*: "strict", or "fossilize" for G4's second use."""
-    match gate, profile:
-        case Gate.SEED_GATE_G0_SANITY, _:
-            return (
-                Check("blueprint_known", "==", 1.0),
-                Check("kind_supported", "==", 1.0),
-                Check("parameters_in_bounds", "==", 1.0),
-                Check("shape_known", "==", 1.0),
-                Check("live_seeds", "<", limits.max_live_seeds),
-            )
-        case Gate.SEED_GATE_G1_GRADIENT_HEALTH, _:
-            return (
-                Check("checksum_verified", "==", 1.0),
-                Check("guard_verified", "==", 1.0),
-                Check("output_shape_ok", "==", 1.0),
-                Check("output_finite", "==", 1.0),
-                Check("parameter_mismatch", "==", 0.0),
-                Check("shared_parameters", "==", 0.0),
-                Check("isolation_violations", "==", 0.0),
-                Check("identity_error", "<=", limits.max_identity_error),
-            )
-        case Gate.SEED_GATE_G2_STABILITY, _:
-            return (
-                Check("epochs_in_stage", ">=", limits.min_training_epochs),
-                Check("r_squared", ">", 0.0),
-                Check("predicted_loss_decrease", ">", 0.0),
-                Check("best_alpha", ">", 0.0),
-                Check("probe_gain", ">", 0.0),
-                Check("weights_moved", "==", 1.0),
-                Check("nonfinite_batches", "==", 0.0),
-                Check("isolation_violations", "==", 0.0),
-            )
-        case Gate.SEED_GATE_G3_INTERFACE, _:
-            return (
-                Check("ramp_complete", "==", 1.0),
-                Check("alpha_error", "<=", ALPHA_TOLERANCE),
-                Check("io_contract_ok", "==", 1.0),
-                Check("rms_ratio", "<=", limits.max_rms_ratio),
-                Check("nonfinite_batches", "==", 0.0),
-            )
-        case Gate.SEED_GATE_G4_SYSTEM_IMPACT, "fossilize":
-            return (
-                Check("contribution", ">=", limits.min_contribution),
-                Check("epochs_in_stage", ">=", limits.min_probation_epochs),
-                Check("alpha_error", "<=", ALPHA_TOLERANCE),
-                Check("nonfinite_batches", "==", 0.0),
-                Check("isolation_violations", "==", 0.0),
-            )
-        case Gate.SEED_GATE_G4_SYSTEM_IMPACT, _:
-            return (
-                Check("shadow_probes", ">=", limits.min_shadow_probes),
-                Check("shadow_nonfinite", "==", 0.0),
-                Check("score_drop", "<=", limits.max_score_drop),
-                Check("isolation_violations", "==", 0.0),
-            )
-        case Gate.SEED_GATE_G5_RESET, _:
-            return tuple(
-                Check(name, "==", 0.0) for name in ("modules_left", "hooks_left", "optimizer_parameters_left", "alpha")
-            )
-        case _:
-            raise ValueError(f"there is no gate {gate}")
+    """Return what *gate* asks for under *profile*: "strict", or "fossilize" for G4's second use.
+
+    Raises:
+        KeyError: there is no such gate with such a profile.
+    """
+    return _ASKED[gate, profile](limits)
 
 
 def evaluate(

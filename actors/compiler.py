@@ -1,0 +1,163 @@
+"""The compiler process as the forge sees it: kept warm, given one kernel at a time, killed when it takes too long."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from esper.tezzeret.outcome import (
+    OUTPUT_FILE,
+    Ended,
+    Forge,
+    Forged,
+    Kill,
+    NotForged,
+    Order,
+    Outcome,
+    Ready,
+    Started,
+    Word,
+    read_outcome,
+)
+
+_BOOT_LIMIT_S = 180.0
+_FAREWELL_S = 5.0
+_DETAIL_BYTES = 1000
+
+
+class CompilerGone(Exception):
+    """The compiler process ended, or did not get ready."""
+
+
+class Compiler:
+    """Loads torch once, in a process of its own, and forks from there: a kernel need not wait for imports.
+
+    An async context manager; whatever is being forged when it is left is killed.
+    """
+
+    def __init__(self, *, cache: Path, log: Path) -> None:
+        self._cache, self._log = cache, log
+        self._process: asyncio.subprocess.Process | None = None
+        self._is_ready = False
+
+    async def __aenter__(self) -> "Compiler":
+        await self._start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    async def forge(self, scratch: Path, *, patience_s: float, limit_s: float) -> Outcome:
+        """Forge the specification in *scratch* and return the outcome, which is never later than *limit_s*.
+
+        After *patience_s*, or if the compiler crashes, an eager kernel that is whole is taken as the outcome.
+        """
+        try:
+            await self._awake()
+            await self._say(Forge(str(scratch)))
+            await self._hear(Started, _FAREWELL_S + limit_s)
+            code = await self._code_within(patience_s)
+            if code is None and read_outcome(scratch) is None:
+                code = await self._code_within(limit_s - patience_s)
+            if code is None:
+                await self._say(Kill())
+                await self._hear(Ended, _FAREWELL_S)
+                return _cut_short(scratch, "timeout", f"not done within {patience_s:g} s")
+        except (CompilerGone, TimeoutError, ConnectionError) as error:
+            await self._end()
+            return _cut_short(scratch, "crash", f"the compiler process ended: {error}")
+        return _cut_short(scratch, "crash", f"the compiler ended with code {code}") if code else _whole(scratch)
+
+    async def _start(self) -> None:
+        self._is_ready = False
+        with self._log.open("ab") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "esper.tezzeret.child",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                env=_environment(os.environ, self._cache),
+                start_new_session=True,
+            )
+
+    async def _awake(self) -> None:
+        if self._process is None or self._process.returncode is not None:
+            await self._start()
+        if not self._is_ready:
+            await self._hear(Ready, _BOOT_LIMIT_S)
+            self._is_ready = True
+
+    async def _end(self) -> None:
+        """End the process; it kills what it is forging when its stdin closes."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _say(self, order: Order) -> None:
+        if self._process is None or self._process.stdin is None:
+            raise CompilerGone("it is not running")
+        self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+        await self._process.stdin.drain()
+
+    async def _hear(self, wanted: type[Word], limit_s: float) -> Word:
+        if self._process is None or self._process.stdout is None:
+            raise CompilerGone("it is not running")
+        async with asyncio.timeout(limit_s):
+            line = await self._process.stdout.readline()
+        if not line:
+            raise CompilerGone("it said no more")
+        return msgspec.json.decode(line, type=wanted)
+
+    async def _code_within(self, limit_s: float) -> int | None:
+        """Return the exit code of what is being forged, or None if it is not done within *limit_s*."""
+        try:
+            ended = await self._hear(Ended, max(limit_s, 0.0))
+        except TimeoutError:
+            return None
+        return ended.code if isinstance(ended, Ended) else None
+
+
+def _whole(scratch: Path) -> Outcome:
+    return read_outcome(scratch) or NotForged(reason="crash", detail=_output(scratch), stages=())
+
+
+def _cut_short(scratch: Path, reason: str, why: str) -> Outcome:
+    """Return the eager kernel if it was whole when forging ended early, else the failure."""
+    outcome = read_outcome(scratch)
+    if isinstance(outcome, Forged) and outcome.compiling:
+        return msgspec.structs.replace(outcome, compiling=False, eager_fallback=True, fallback_reason=f"compile: {why}")
+    return outcome or NotForged(reason=reason, detail=f"{why}\n{_output(scratch)}".strip(), stages=())
+
+
+def _output(scratch: Path) -> str:
+    path = scratch / OUTPUT_FILE
+    return path.read_bytes()[-_DETAIL_BYTES:].decode(errors="replace") if path.exists() else ""
+
+
+def _environment(environ: Mapping[str, str], cache: Path) -> dict[str, str]:
+    """Return what the compiler may know of the environment: none of our secrets and addresses."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(("ESPER", "NATS"))}
+    return kept | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "TORCHINDUCTOR_CACHE_DIR": str(cache),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        # Believe the CPU's own flags: trying each instruction set out costs eight CPU seconds in a new cache folder.
+        "TORCHINDUCTOR_VEC_ISA_OK": "1",
+    }

@@ -1,0 +1,159 @@
+"""The projector answers over the bus, and survives being killed at any moment."""
+
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from actors.place import Place
+from actors.projector import CATALOGUE, QUERIES, ProjectorFailed, ask_projector, ask_rebuild, run_projector
+from esper.leyline.registry import COMMANDS, EVENTS
+from eventstore.errors import StoreUnavailable
+from eventstore.memory import MemoryBus, MemoryStore
+from eventstore.oona import Oona, open_log
+from eventstore.oona.server import LocalServer
+from eventstore.projection.errors import QueryRefused
+from eventstore.projection.file import open_file
+from eventstore.projection.live import Question
+from eventstore.projection.rebuild import content_hash, rebuild
+from eventstore.store import QueryBus
+from tests.projection.history import tell_run
+
+ROUNDS = 8
+START_WAIT_S = 30.0
+
+
+class MemoryLog:
+    """A log inside this process, as actors are handed one."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(EVENTS)
+        self.bus = MemoryBus(self.store)
+        self.durable = False
+
+
+@asynccontextmanager
+async def projecting(log: MemoryLog, folder: Path) -> AsyncIterator[QueryBus]:
+    projector = asyncio.create_task(run_projector(log, Place.at(folder)))
+    try:
+        await answering(log.bus)
+        yield log.bus
+    finally:
+        projector.cancel()
+        await asyncio.wait({projector})
+
+
+async def answering(bus: QueryBus) -> None:
+    async with asyncio.timeout(START_WAIT_S):
+        while True:
+            try:
+                await ask_projector(bus, Question(sql="select 1"), timeout_s=1.0)
+            except StoreUnavailable:
+                await asyncio.sleep(0)
+            else:
+                return
+
+
+async def test_the_projector_answers_questions_about_what_was_recorded(tmp_path: Path):
+    log = MemoryLog()
+    await tell_run(log.store)
+    async with projecting(log, tmp_path) as bus:
+        position = (await log.store.identity()).last_position
+        found = await ask_projector(bus, Question(sql="select run_id from run_summary", min_position=position))
+    assert (found.rows, found.position) == ([["f" * 32]], position)
+
+
+async def test_the_projector_refuses_as_the_file_would(tmp_path: Path):
+    async with projecting(MemoryLog(), tmp_path) as bus:
+        with pytest.raises(QueryRefused) as refusal:
+            await ask_projector(bus, Question(sql="with d as (delete from events returning *) from d"))
+        assert refusal.value.reason == "writes"
+        with pytest.raises(QueryRefused, match="not a question"):
+            raise_if_refused(await bus.ask(QUERIES, b"{nonsense", timeout_s=5.0))
+
+
+def raise_if_refused(reply: bytes) -> None:
+    assert b'"refused"' in reply
+    raise QueryRefused("not_a_question", reply.decode())
+
+
+async def test_a_running_projector_rebuilds_on_request(tmp_path: Path):
+    log = MemoryLog()
+    await tell_run(log.store)
+    async with projecting(log, tmp_path) as bus:
+        checkpoint = await ask_rebuild(bus)
+        found = await ask_projector(bus, Question(sql="select count(*) from events"))
+    assert found.rows == [[checkpoint.events]]
+
+
+async def test_asking_nobody_is_told_at_once():
+    with pytest.raises(StoreUnavailable):
+        await ask_projector(MemoryLog().bus, Question(sql="select 1"))
+
+
+async def test_a_rebuild_that_fails_says_why(tmp_path: Path):
+    log = MemoryLog()
+    await tell_run(log.store)
+    async with projecting(log, tmp_path) as bus:
+        head = (await log.store.identity()).last_position
+        await ask_projector(bus, Question(sql="select 1", min_position=head))
+        log.store._log[3] = log.store._log[2]  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(ProjectorFailed, match="position 4"):
+            await ask_rebuild(bus)
+        assert (await ask_projector(bus, Question(sql="select count(*) > 0 from events"))).rows == [[True]]
+
+
+async def start_projector(url: str, folder: Path) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.actors.projector_process", url, str(folder), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(START_WAIT_S):
+        assert await process.stdout.readline() == b"ready\n"
+    return process
+
+
+async def kill(process: asyncio.subprocess.Process, after_s: float) -> None:
+    try:
+        async with asyncio.timeout(after_s):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+    assert await process.wait() == -signal.SIGKILL
+
+
+async def killed_again_and_again(log: Oona, url: str, folder: Path, moments: random.Random) -> None:
+    """Run a projector that is killed at random moments while runs are written, then let one catch up and kill it."""
+    for round_number in range(ROUNDS):
+        process = await start_projector(url, folder)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(kill(process, moments.uniform(0.0, 0.5)))
+            group.create_task(tell_run(log.store, f"{round_number:032x}"))
+    process = await start_projector(url, folder)
+    await answering(log.bus)
+    head = (await log.store.identity()).last_position
+    last = await ask_projector(log.bus, Question(sql="select 1", min_position=head, wait_s=START_WAIT_S), timeout_s=60)
+    assert not last.lagging
+    await kill(process, 0.0)
+
+
+async def test_killed_at_random_moments_its_tables_equal_a_rebuilds(tmp_path: Path):
+    place = Place.at(tmp_path / "esper")
+    server = LocalServer(place.nats)
+    await server.start()
+    try:
+        async with open_log(server.url, keys=place.keys, types=EVENTS, commands=COMMANDS) as log:
+            await killed_again_and_again(log, server.url, place.folder, random.Random(20))
+            fresh = place.folder / "fresh.duckdb"
+            checkpoint = await rebuild(log.store, fresh, CATALOGUE)
+            events = [event async for event in log.store.read_all()]
+    finally:
+        await server.stop()
+    with open_file(place.database) as live, open_file(fresh) as rebuilt:
+        assert content_hash(live) == content_hash(rebuilt)
+        assert live.execute("SELECT count(*) FROM events").fetchone() == (len(events),) == (checkpoint.events,)

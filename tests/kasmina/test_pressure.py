@@ -1,0 +1,137 @@
+"""Growth pressure: high where a host starves, about nothing where it is wide; on real images."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from esper.kasmina.errors import SiteCalledTwice, SiteUnusable
+from esper.kasmina.pressure import pressure
+from esper.kasmina.slot import Slot
+from esper.leyline.v1.enums_pb2 import SITE_KIND_IMAGE, SITE_KIND_UNSPECIFIED, SITE_KIND_VECTOR
+from esper.leyline.v1.site_pb2 import Site, SitePressure
+from tests.kasmina.growing_host import BLOCK, SPAN, Host, batches, digits, observed, train
+
+
+def mlp(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+
+def measured(model: nn.Module, site: Site, epochs: int) -> SitePressure | None:
+    """Train for *epochs* and watch the last one's batches."""
+    torch.manual_seed(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    data = batches()
+    train(model, optimizer, 44 * (epochs - 1), data=data)
+    slot = Slot(site, model)
+    slot.open_window()
+    train(model, optimizer, 44, data=data)
+    window = slot.close_window()
+    assert window is not None
+    return pressure(site.seed_id, window, random_seed=0)
+
+
+LOGITS = Site(seed_id="s3", label="1 -> 3", entry_module="1", exit_module="3")
+
+
+def test_a_starved_host_keeps_a_pressure_and_a_wide_one_has_none():
+    torch.manual_seed(5)
+    starved, wide = measured(mlp(2), LOGITS, epochs=6), measured(mlp(128), LOGITS, epochs=6)
+    assert starved is not None
+    assert wide is not None
+    assert starved.r_squared > 0.1
+    assert wide.r_squared < 0.05
+    assert starved.predicted_loss_decrease > 10 * max(wide.predicted_loss_decrease, 0.0)
+    assert starved.samples == 44 * 32
+
+
+def test_the_same_window_gives_the_same_pressure_and_moves_no_random_stream():
+    slot = Slot(BLOCK, Host())
+    slot.open_window()
+    images, labels = digits(64)
+    F.cross_entropy(slot._model(images), labels).backward()
+    window = slot.close_window()
+    assert window is not None
+    torch.manual_seed(1)
+    first = pressure("s0", window, random_seed=3)
+    drawn = torch.rand(2)
+    torch.manual_seed(1)
+    assert (pressure("s0", window, random_seed=3), torch.rand(2).tolist()) == (first, drawn.tolist())
+
+
+def test_the_gradient_in_a_window_is_per_sample():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    slot = Slot(Site(seed_id="s0", label="1", exit_module="1"), model)
+    images, labels = digits(20)
+    slot.open_window()
+    logits = model(images)
+    F.cross_entropy(logits, labels).backward()
+    window = slot.close_window()
+    assert window is not None
+    closed_form = logits.detach().softmax(1) - F.one_hot(labels, 10)
+    torch.testing.assert_close(window.gradient, closed_form)
+    assert window.shape.at_model_output
+
+
+@pytest.mark.parametrize(
+    ("site", "kinds", "at_output"),
+    [(BLOCK, (SITE_KIND_IMAGE, SITE_KIND_IMAGE), False), (SPAN, (SITE_KIND_IMAGE, SITE_KIND_VECTOR), True)],
+    ids=["block", "span"],
+)
+def test_a_window_learns_the_shape_of_a_site(site: Site, kinds: tuple[int, int], at_output: bool):
+    shape = observed(Host(), site).shape
+    assert shape is not None
+    assert (shape.input_kind, shape.output_kind, shape.at_model_output) == (*kinds, at_output)
+    assert shape.dtype == "float32"
+
+
+def test_positions_of_an_image_are_predicted_from_around_them():
+    found = measured(Host(), BLOCK, epochs=1)
+    assert found is not None
+    assert found.gradient_rms > 0.0
+    assert found.r_squared < 1.0
+
+
+def test_a_channels_first_sequence_is_not_taken_for_a_sequence():
+    model = nn.Sequential(nn.Flatten(2), nn.Conv1d(1, 4, 3), nn.Flatten(), nn.Linear(248, 10))
+    slot = observed(model, Site(seed_id="s0", label="1", exit_module="1"))
+    assert slot.shape is not None
+    assert slot.shape.output_kind == SITE_KIND_UNSPECIFIED
+
+
+def test_a_window_holds_no_more_samples_than_asked_for():
+    model = Host()
+    slot = Slot(BLOCK, model)
+    slot.open_window(limit_samples=40)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), 4)
+    window = slot.close_window()
+    assert window is not None
+    assert window.samples == 40
+
+
+class Twice(Host):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.conv(images)[:, :1])
+
+
+def test_a_site_that_runs_twice_in_one_forward_is_refused_by_name():
+    slot = Slot(BLOCK, Twice())
+    slot.open_window()
+    with pytest.raises(SiteCalledTwice, match="'conv' runs several times"):
+        slot._model(digits(2)[0])
+
+
+def test_a_site_that_returns_no_tensor_is_refused_by_name():
+    model = nn.Sequential(nn.Flatten(2), nn.LSTM(64, 8))
+    slot = Slot(Site(seed_id="s0", label="1", exit_module="1"), model)
+    slot.open_window()
+    with pytest.raises(SiteUnusable, match="returns a tuple"):
+        model(digits(2)[0])
+
+
+def test_a_span_that_ends_before_it_begins_is_refused_by_name():
+    model = Host()
+    slot = Slot(Site(seed_id="s0", label="head -> conv", entry_module="head", exit_module="conv"), model)
+    slot.open_window()
+    with pytest.raises(SiteUnusable, match="its entry does not run before its exit"):
+        model(digits(2)[0])
