@@ -26,6 +26,7 @@ from esper.tezzeret.outcome import (
 
 _BOOT_LIMIT_S = 180.0
 _FAREWELL_S = 5.0
+_GLANCE_S = 0.2
 _DETAIL_BYTES = 1000
 
 
@@ -62,9 +63,7 @@ class Compiler:
             await self._awake()
             await self._say(Forge(str(scratch)))
             await self._hear(Started, _FAREWELL_S + limit_s)
-            code = await self._code_within(patience_s)
-            if code is None and read_outcome(scratch) is None:
-                code = await self._code_within(limit_s - patience_s)
+            code = await self._code(scratch, patience_s, limit_s)
             if code is None:
                 await self._say(Kill())
                 await self._hear(Ended, _FAREWELL_S)
@@ -124,13 +123,19 @@ class Compiler:
             raise CompilerGone("it said no more")
         return msgspec.json.decode(line, type=wanted)
 
-    async def _code_within(self, limit_s: float) -> int | None:
-        """Return the exit code of what is being forged, or None if it is not done within *limit_s*."""
-        try:
-            ended = await self._hear(Ended, max(limit_s, 0.0))
-        except TimeoutError:
-            return None
-        return ended.code if isinstance(ended, Ended) else None
+    async def _code(self, scratch: Path, patience_s: float, limit_s: float) -> int | None:
+        """Return the exit code of what is being forged, or None when it is not worth waiting for any longer."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        while (waited_s := loop.time() - began_s) < limit_s:
+            if waited_s >= patience_s and read_outcome(scratch) is not None:
+                return None
+            try:
+                ended = await self._hear(Ended, _GLANCE_S)
+            except TimeoutError:
+                continue
+            return ended.code if isinstance(ended, Ended) else None
+        return None
 
 
 def _whole(scratch: Path) -> Outcome:

@@ -8,15 +8,16 @@ from typing import NoReturn
 
 import msgspec
 
-from actors.clock import Clock
-from actors.epoch import begin_epoch
+from actors.dispatch import load
+from actors.epoch import ACTOR
 from actors.mortality import die_with, gone
-from actors.place import Bus, Place
+from actors.place import Bus, Log, Place
 from actors.process import READY_LINE
 from actors.roster import Entry
 from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.errors import StoreUnavailable
 from eventstore.oona.log import open_log
+from eventstore.store import StreamName
 
 _POLL_S = 0.02
 _ASK_S = 1.0
@@ -31,7 +32,7 @@ class ActorStopped(Exception):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What an actor says when asked how it is."""
+    """What an actor says when asked how it is; `epoch` is 0 for one that records no starts."""
 
     name: str
     pid: int
@@ -65,7 +66,7 @@ class Hosted(msgspec.Struct, frozen=True, kw_only=True):
     ready_fd: int
 
 
-async def host(hosted: Hosted, clock: Clock) -> None:
+async def host(hosted: Hosted) -> None:
     """Run an actor until SIGTERM (which cancels it), or until its supervisor has ended.
 
     Raises:
@@ -85,9 +86,7 @@ async def host(hosted: Hosted, clock: Clock) -> None:
         monitor=hosted.monitor,
     )
     async with opened as log, asyncio.TaskGroup() as group:
-        epoch = await begin_epoch(log.store, name, durable=log.durable, clock=clock)
-        health = Health(name=name, pid=os.getpid(), epoch=epoch, durable=log.durable)
-        group.create_task(_answer(log.bus, health))
+        group.create_task(_answer(log, hosted.entry))
         group.create_task(_stop_after(gone(hosted.supervisor_pid), name, "its supervisor ended"))
         group.create_task(_stop_after(run(log, hosted.place), name, "its work returned"))
         await _answering(log.bus, health_subject(name))
@@ -103,12 +102,14 @@ def _cancel_on_sigterm() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-async def _answer(bus: Bus, health: Health) -> None:
-    async for request in bus.requests(health_subject(health.name)):
+async def _answer(log: Log, entry: Entry) -> None:
+    async for request in log.bus.requests(health_subject(entry.name)):
         try:
+            life, _ = await load(log.store, ACTOR, StreamName("actor", entry.aggregate_id))
+            health = Health(name=entry.name, pid=os.getpid(), epoch=life.epoch, durable=log.durable)
             await request.answer(msgspec.json.encode(health))
         except StoreUnavailable:
-            # The connection is down, and the asker has noticed that too.
+            # The log does not answer, so neither does the actor: the asker takes its silence for what it is.
             continue
 
 

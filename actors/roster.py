@@ -14,12 +14,14 @@ RunActor = Callable[[Log, Place], Awaitable[None]]
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One actor: its name and the coroutine function that is the actor, imported only where it runs.
 
-    `readers` are its durable queues; `serves` is the subject on which it must answer before it counts as ready.
+    `aggregate_id` names the stream of its starts; `readers` are its durable queues; `serves` is the subject on which it
+    must answer before it counts as ready.
     """
 
     name: str
     module: str
     function: str
+    aggregate_id: str
     readers: frozenset[str] = frozenset()
     serves: str = ""
     needs_disk: bool = False
@@ -32,13 +34,24 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 # In the order in which they are told to stop: those that ask others first.
 ROSTER = (
     Entry(
-        name="librarian", module="actors.urza", function="run_librarian", readers=frozenset({"urza", "urza-compiled"})
+        name="librarian",
+        module="actors.urza",
+        function="run_librarian",
+        aggregate_id="urza",
+        readers=frozenset({"urza", "urza-compiled"}),
     ),
-    Entry(name="forge", module="actors.tezzeret", function="run_forge", readers=frozenset({"tezzeret"})),
+    Entry(
+        name="forge",
+        module="actors.tezzeret",
+        function="run_forge",
+        aggregate_id="tezzeret",
+        readers=frozenset({"tezzeret"}),
+    ),
     Entry(
         name="projector",
         module="actors.projector",
         function="run_projector",
+        aggregate_id="projector",
         serves="esper.qry.projections",
         needs_disk=True,
     ),

@@ -16,7 +16,6 @@ from actors.ids import derived_id
 from actors.place import Log, Place
 from esper.leyline.canonical import canonical_bytes, kernel_key
 from esper.leyline.decider import RuleBroken
-from esper.leyline.v1.enums_pb2 import CompileStage, EngineVerdict
 from esper.leyline.v1.job_pb2 import (
     CompileBlueprint,
     CompiledKernel,
@@ -83,19 +82,22 @@ class ForgeActor:
 
     async def _see_through(self, delivery: CommandDelivery, command: CompileBlueprint) -> None:
         record = delivery.record
-        await self._tell(record, command, record.command_id, record.causation_id)
+        queued = await self._tell(record, command, record.command_id, record.causation_id)
+        cause = _last(queued, record.causation_id)
         while not (job := await self._job(record)).over:
             if job.status == "running":
                 orphan = FailCompileAttempt(
                     forge_epoch=self._epoch, attempt=job.attempt, reason=ORPHANED, detail="the forge ended"
                 )
-                await self._tell(record, orphan, self._named(record, ORPHANED, job.attempt), record.command_id)
+                failed = await self._tell(record, orphan, self._named(record, ORPHANED, job.attempt), cause)
+                cause = _last(failed, cause)
                 continue
+            attempt = job.attempt + 1
             start = StartCompileAttempt(forge_epoch=self._epoch, timeout_s=self._settings.attempt_timeout_s)
-            started = await self._tell(record, start, self._named(record, "start", job.attempt + 1), record.command_id)
-            cause = started.events[-1].event_id if started else record.command_id
-            ending = await self._attempt(delivery, command.spec, job.attempt + 1)
-            await self._tell(record, ending, self._named(record, "end", job.attempt + 1), cause)
+            started = await self._tell(record, start, self._named(record, "start", attempt), cause)
+            ending = await self._attempt(delivery, command.spec, attempt)
+            ended = await self._tell(record, ending, self._named(record, "end", attempt), _last(started, cause))
+            cause = _last(ended, cause)
 
     async def _attempt(
         self, delivery: CommandDelivery, spec: KernelSpec, attempt: int
@@ -134,7 +136,7 @@ class ForgeActor:
             kernel_id=packed.kernel_id,
             bytes=packed.bytes,
             guard_digest=outcome.guard_digest,
-            verdict=EngineVerdict.ValueType(outcome.verdict),
+            verdict=outcome.verdict,
             compile_ms=outcome.compile_ms,
             eager_ms=outcome.eager_ms,
             compiled_ms=outcome.compiled_ms,
@@ -170,6 +172,11 @@ class ForgeActor:
         return derived_id(str(record.stream), what, str(attempt), str(self._epoch))
 
 
+def _last(appended: Appended | None, otherwise: str) -> str:
+    """Return the id of the event that the next command follows from."""
+    return appended.events[-1].event_id if appended else otherwise
+
+
 async def _pulse(delivery: CommandDelivery, period_s: float) -> None:
     while True:
         await asyncio.sleep(period_s)
@@ -185,7 +192,7 @@ def _manifest(spec: KernelSpec, forged: Forged) -> Manifest:
         kernel_key=kernel_key(spec),
         spec=canonical_bytes(spec).hex(),
         guard_digest=forged.guard_digest,
-        verdict=EngineVerdict.Name(EngineVerdict.ValueType(forged.verdict)),
+        verdict=forged.verdict,
         eager_fallback=forged.eager_fallback,
         fallback_reason=forged.fallback_reason,
         compile_ms=forged.compile_ms,
@@ -200,7 +207,7 @@ def _manifest(spec: KernelSpec, forged: Forged) -> Manifest:
 def _timings(stages: tuple[StageTiming, ...]) -> list[CompileStageTiming]:
     return [
         CompileStageTiming(
-            stage=CompileStage.ValueType(timing.stage),
+            stage=timing.stage,
             duration_ms=timing.duration_ms,
             sha256=timing.sha256,
             detail=timing.detail,

@@ -4,7 +4,7 @@ Every command's id derives from the run and the command's purpose. So a run that
 of its training finds the outcomes that the log already holds, instead of deciding a second time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ from esper.leyline.v1.run_pb2 import (
     RunSummary,
     StartRun,
 )
-from esper.leyline.v1.seed_pb2 import RefuseSeedCommand, RegisterSlot, SeedCulled
+from esper.leyline.v1.seed_pb2 import GerminateSeed, RefuseSeedCommand, RegisterSlot, SeedCulled
 from esper.leyline.v1.site_pb2 import Moment, Site
 from esper.tamiyo.reactors import abort_all_reports, abort_seed_reports, observe_field_reports, open_field_report
 from esper.tamiyo.rules.reports import REPORTS
@@ -92,12 +92,14 @@ class Trainer:
         *,
         seed_rules: Decider[Seed, SeedCommand, Any],
         policy_rules: Decider[Any, Any, Any] | None,
+        sanity: Callable[[GerminateSeed], Mapping[str, float]],
     ) -> None:
         self.run_id = run_id
         self.position = 0
         self.events_written = 0
         self._log, self._clock = log, clock
         self._seed_rules, self._policy_rules = seed_rules, policy_rules
+        self._sanity = sanity
         self._cache = AggregateCache()
         self._missed: list[MissedFence] = []
         self._unapplied: dict[str, Change] = {}
@@ -227,6 +229,8 @@ class Trainer:
         Raises:
             StoreUnavailable: the outcome is unknown and is settled at the next epoch's end.
         """
+        if isinstance(command, GerminateSeed):
+            command.evidence.update(self._sanity(command))
         stream = seed_stream(self.run_id, seed_id)
         command_id = self.command_id(stream, purpose)
         self._uncertain[command_id] = (seed_id, stream)

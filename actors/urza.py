@@ -130,7 +130,7 @@ class Librarian:
             spec=bundle.spec,
             bytes=bundle.bytes,
             guard_digest=manifest.guard_digest,
-            verdict=EngineVerdict.Value(manifest.verdict),
+            verdict=manifest.verdict,
             compile_ms=manifest.compile_ms,
             prewarm_p50_ms=percentile(served, 0.5) if served else None,
             prewarm_p95_ms=percentile(served, 0.95) if served else None,

@@ -199,7 +199,7 @@ def _be(given: argparse.Namespace) -> None:
         supervisor_pid=given.supervisor,
         ready_fd=given.ready_fd,
     )
-    asyncio.run(host(hosted, SystemClock()))
+    asyncio.run(host(hosted))
 
 
 if __name__ == "__main__":

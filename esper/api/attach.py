@@ -14,6 +14,7 @@ from torch import nn
 
 from actors.clock import SystemClock
 from actors.ids import new_id
+from actors.logs import configure_if_unset
 from actors.place import Place
 from actors.streams import run_stream, seed_id_of
 from actors.trainer import Trainer
@@ -22,6 +23,7 @@ from esper.api.errors import NothingToResume, ResumeMismatch, RunFinishedAlready
 from esper.api.evaluation import Evaluate, Evaluation
 from esper.api.fences import Fences
 from esper.api.growth import Growth
+from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, open_named
 from esper.api.session import Session
 from esper.api.settings import GrowthSettings
@@ -69,6 +71,7 @@ def attach(
         NothingToResume, RunFinishedAlready, ResumeMismatch, KernelLost, LogReplaced: *resume* cannot be done.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
+    configure_if_unset()
     settings = settings or GrowthSettings()
     facts = _facts(model, wrapped_sites(model), settings, seed, data)
     place = Place.at(Path(folder))
@@ -84,6 +87,7 @@ def attach(
             SystemClock(),
             seed_rules=seed_rules(settings.gates),
             policy_rules=policy(settings.policy) if controller == HEURISTIC else None,
+            sanity=sanity,
         )
         fences = Fences(opened.loop, trainer, growth, place, model, settings)
         checkpoints = Checkpoints(trainer, opened.log, place, model, optimizer, growth, dict(stateful or {}), call)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 
 import msgspec
+import torch
 from torch import Tensor, nn
 
 from esper.api.errors import EvaluationInvalid
@@ -50,7 +51,7 @@ class Evaluation:
         Raises:
             EvaluationInvalid: `evaluate` returned something else than numbers.
         """
-        with undisturbed(self._model):
+        with undisturbed(self._model), torch.no_grad():
             returned = self._evaluate(self._model)
         return _read(returned)
 

@@ -137,7 +137,7 @@ class Growth:
 
     def observe_batch(self, *inputs: object) -> None:
         """Learn what flows through the dormant sites from one forward pass that training does not notice."""
-        self.open_windows(0)
+        self.open_windows(1)
         try:
             with undisturbed(self._model), torch.enable_grad():
                 self._model(*inputs)

@@ -5,16 +5,19 @@ import torch
 from torch import nn
 
 from actors.place import Place
+from esper.karn.admission import admit
 from esper.karn.builders import build
-from esper.karn.catalogue import descriptor
+from esper.karn.catalogue import CATALOGUE, descriptor
 from esper.karn.counting import parameter_count
+from esper.karn.errors import ParameterRefused, ShapeUnsupported
 from esper.kasmina.isolation import shared_parameters, violations
 from esper.kasmina.rules.seed import Seed
 from esper.leyline.canonical import kernel_key
 from esper.leyline.v1.kernel_pb2 import KernelSpec
+from esper.leyline.v1.seed_pb2 import GerminateSeed
 from esper.urza.errors import BundleRefused
 from esper.urza.library import open_kernel
-from eventstore.errors import BlobCorrupt, BlobMissing
+from eventstore.errors import BlobCorrupt, BlobMissing, KeyMissing
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -45,6 +48,21 @@ def kernel_spec(seed: Seed) -> KernelSpec:
     return spec
 
 
+def sanity(command: GerminateSeed) -> dict[str, float]:
+    """Return what gate G0 asks about a blueprint at a site, by asking Karn."""
+    known = command.blueprint_id in CATALOGUE
+    evidence = {"blueprint_known": float(known), "shape_known": float(bool(command.shape.output_size))}
+    if not known:
+        return evidence
+    try:
+        admit(command.blueprint_id, command.parameters, command.shape)
+    except ParameterRefused:
+        return evidence | {"kind_supported": 1.0, "parameters_in_bounds": 0.0}
+    except ShapeUnsupported:
+        return evidence | {"kind_supported": 0.0, "parameters_in_bounds": 1.0}
+    return evidence | {"kind_supported": 1.0, "parameters_in_bounds": 1.0}
+
+
 def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> Opened:
     """Read the bundle *kernel_id*, verify all of it before anything is parsed, and build *seed*'s module from it.
 
@@ -61,8 +79,11 @@ def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> 
         except BlobCorrupt as corrupt:
             raise BundleRefused("digest_mismatch", str(corrupt)) from None
 
-    def verify(key_id: str, data: bytes, signature: bytes) -> bool:
-        return place.keys.verify(data, key_id, signature)
+    def verify(data: bytes, key_id: str, signature: bytes) -> bool:
+        try:
+            return place.keys.verify(data, key_id, signature)
+        except KeyMissing:
+            return False
 
     kernel = open_kernel(kernel_id, spec, fetch, verify, build, blend_mode=seed.blend_mode)
     declared = parameter_count(seed.blueprint_id, seed.parameters, spec.shape)

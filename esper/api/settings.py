@@ -23,4 +23,4 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     embargo_epochs: int = 5
     seed_learning_rate_ratio: float = 1.0
     pressure_window_steps: int = 64
-    pressure_window_samples: int = 2048
+    pressure_window_samples: int = 8192

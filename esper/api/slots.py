@@ -84,13 +84,6 @@ class SlotHandle:
             init_seed=init_seed,
             torch_version=torch.__version__,
         )
-        evidence = {
-            "blueprint_known": 1.0,
-            "kind_supported": float(shape.input_kind in described.kinds),
-            "parameters_in_bounds": 1.0,
-            "shape_known": 1.0,
-            "live_seeds": float(len(self._growth.alive)),
-        }
         return self._ask(
             GerminateSeed(
                 at=self._moment(),
@@ -100,7 +93,7 @@ class SlotHandle:
                 shape=shape,
                 init_seed=init_seed,
                 kernel_key=kernel_key(spec),
-                evidence=evidence,
+                evidence={"live_seeds": float(len(self._growth.alive))},
             )
         )
 

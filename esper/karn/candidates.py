@@ -52,6 +52,7 @@ def candidates(site: Site, shape: SiteShape) -> list[Candidate]:
                 parameter_count=count,
                 risk=described.risk,
                 seed_id=site.seed_id,
+                blueprint_version=described.version,
             )
         )
     return offered

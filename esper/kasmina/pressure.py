@@ -13,8 +13,8 @@ from esper.leyline.v1.site_pb2 import SitePressure
 
 # Dimensions: N samples, R rows (a sample, or one position of it), I probe inputs, K features, D outputs.
 
-FEATURES = 64
-RIDGE = 1.0
+FEATURES = 128
+RIDGE = 100.0
 MAX_ROWS = 8192
 HELD_OUT_EVERY = 4
 GRID = 4

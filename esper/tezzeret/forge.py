@@ -89,7 +89,7 @@ class Attempt:
         return Forged(
             compiling=compiling,
             guard_digest=guard_digest(exported.guard),
-            verdict=_verdict(eager_ms, compiled_ms),
+            verdict=EngineVerdict.Name(_verdict(eager_ms, compiled_ms)),
             eager_fallback=bool(self._fallback),
             fallback_reason=self._fallback,
             compile_ms=self._duration(CompileStage.COMPILE_STAGE_COMPILE),
@@ -98,7 +98,7 @@ class Attempt:
             peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
             torch_version=str(torch.__version__),
             host=host_fingerprint(),
-            stages=tuple(sorted(self._stages, key=lambda timing: timing.stage)),
+            stages=tuple(sorted(self._stages, key=lambda timing: CompileStage.Value(timing.stage))),
         )
 
     def _built(self) -> nn.Module:
@@ -163,7 +163,7 @@ class Attempt:
         yield note
         self._stages.append(
             StageTiming(
-                stage=stage,
+                stage=CompileStage.Name(stage),
                 duration_ms=(time.perf_counter() - began) * 1000.0,
                 sha256=sha256_hex(note.product) if note.product else "",
                 detail=note.detail,
@@ -171,7 +171,7 @@ class Attempt:
         )
 
     def _duration(self, stage: CompileStage) -> float:
-        return sum(timing.duration_ms for timing in self._stages if timing.stage == stage)
+        return sum(timing.duration_ms for timing in self._stages if timing.stage == CompileStage.Name(stage))
 
 
 def _first_line(error: Exception) -> str:

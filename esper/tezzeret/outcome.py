@@ -11,23 +11,23 @@ OUTPUT_FILE = "output.log"
 
 
 class StageTiming(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage that was completed: its CompileStage number, how long it took, and a digest of what it made."""
+    """One stage that was completed: its CompileStage by name, how long it took, and a digest of what it made."""
 
-    stage: int
+    stage: str
     duration_ms: float
     sha256: str = ""
     detail: str = ""
 
 
 class Forged(msgspec.Struct, frozen=True, kw_only=True, tag="forged"):
-    """A kernel was made; its parts lie beside this page. `verdict` is an EngineVerdict number.
+    """A kernel was made; its parts lie beside this page. `verdict` is an EngineVerdict by name.
 
     While `compiling`, it is the eager kernel that can be served if the compiler crashes or takes too long.
     """
 
     compiling: bool = False
     guard_digest: str
-    verdict: int
+    verdict: str
     eager_fallback: bool
     fallback_reason: str
     compile_ms: float

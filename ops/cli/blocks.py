@@ -22,6 +22,7 @@ HAS_HEADERS = 1 << 31
 TOMBSTONE = 1 << 62
 CHECKSUM_BYTES = 8
 CUT_SHORT = "cut short"
+UNREAD = -1
 PREFIX = f"{ROOT}.".encode()
 
 
@@ -48,35 +49,34 @@ def _last_sound(data: bytes, position: int, *, newest: bool) -> int:
     Raises:
         LogCorrupt: at the first frame that is damaged.
     """
-    offset, before = 0, -1
+    offset = 0
     while offset < len(data):
         end, sequence, fault = _frame(data, offset)
-        if fault == CUT_SHORT and newest and data.count(PREFIX, offset) <= 1:
+        aligned = sequence in (position + 1, UNREAD)
+        if fault == CUT_SHORT and newest and aligned and data.count(PREFIX, offset) <= 1:
             break
+        if fault and offset and not aligned and not data.startswith(PREFIX, offset + FRAME.size):
+            # Nothing here is as it should be: the frame before it only pretends to end here.
+            raise LogCorrupt(position, "frame", "a whole one", "a wrong length")
         if fault:
-            culprit = position if _misleads(data, before, offset) else position + 1
-            raise LogCorrupt(culprit, "frame", "a whole one", fault if culprit > position else "a wrong length")
+            raise LogCorrupt(position + 1, "frame", "a whole one", fault)
         if not sequence & TOMBSTONE:
             position += 1
             if sequence != position:
                 raise LogCorrupt(position, "frame", f"sequence {position}", f"sequence {sequence}")
-        offset, before = end, offset
+        offset = end
     return position
-
-
-def _misleads(data: bytes, before: int, offset: int) -> bool:
-    """Tell whether the frame at *before* only pretends to end at *offset*: the next one begins elsewhere."""
-    return before >= 0 and data.find(PREFIX, before + FRAME.size + 1) != offset + FRAME.size
 
 
 def _frame(data: bytes, offset: int) -> tuple[int, int, str]:
     """Return where the frame at *offset* ends, its sequence, and what is wrong with it ("" if nothing)."""
     if offset + FRAME.size > len(data):
-        return len(data), 0, CUT_SHORT
+        return len(data), UNREAD, CUT_SHORT
     length, sequence, _, subject_length = FRAME.unpack_from(data, offset)
     end = offset + (length & ~HAS_HEADERS)
-    if sequence & TOMBSTONE and end - offset == FRAME.size + CHECKSUM_BYTES:
-        return end, sequence, ""
+    if sequence & TOMBSTONE:
+        whole = end - offset == FRAME.size + CHECKSUM_BYTES
+        return end, sequence, "" if whole else f"sequence {sequence}"
     return end, sequence, CUT_SHORT if end > len(data) else _fault(data, offset, end, subject_length)
 
 

@@ -91,7 +91,7 @@ def _print_status(found: StackStatus, stack: StackFile) -> None:
     kind = "ends with its last user" if stack.embedded else "stays until `esper down`"
     say(f"{stack.url} ({kind}), monitor {stack.monitor_url}")
     say(f"acknowledged writes are {_DURABILITY[found.durable]}")
-    epochs = {health.name: str(health.epoch) for health in found.answers}
+    epochs = {health.name: str(health.epoch or "") for health in found.answers}
     rows = [("weatherlight", "ready", str(stack.pid), "", "", "")]
     for process in stack.processes:
         silent = process.state == "ready" and process.name in found.silent

@@ -25,7 +25,10 @@ class MemoryLog:
 
 
 async def test_an_actor_that_fails_is_started_again_until_it_works(tmp_path: Path):
-    log, flaky = MemoryLog(), Entry(name="flaky", module=run_flaky.__module__, function="run_flaky")
+    log, flaky = (
+        MemoryLog(),
+        Entry(name="flaky", module=run_flaky.__module__, function="run_flaky", aggregate_id="flaky"),
+    )
     hosting = asyncio.create_task(host_in_process(log, Place.at(tmp_path, {}), SystemClock(), roster=[flaky]))
     async with asyncio.timeout(20):
         async for recorded in log.store.follow():

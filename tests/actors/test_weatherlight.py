@@ -91,14 +91,14 @@ def test_whatever_is_killed_comes_back_where_it_was(place: Place, eventually: Ev
         assert next(process for process in found.stack.processes if process.name == name).restarts >= 1
     assert record(place, stack.url)[: len(recorded)] == recorded
     assert {answer.name for answer in found.answers} == {actor.name for actor in ROSTER}
-    assert all(answer.epoch >= 2 for answer in found.answers)
+    assert all(answer.epoch >= 2 for answer in found.answers if answer.name != "projector")
 
 
 def test_a_killed_supervisor_takes_its_stack_along_and_leaves_no_false_trace(place: Place, eventually: Eventually):
     stack = up(place)
     os.kill(stack.pid, signal.SIGKILL)
     pids = [process.pid for process in stack.processes]
-    eventually(lambda: not any(alive(pid) for pid in pids))
+    eventually(lambda: not any(alive(pid) for pid in pids), 20)
     assert running_stack(place) is None
     assert up(place).pid != stack.pid
 
@@ -111,7 +111,7 @@ def test_an_embedded_stack_ends_with_a_trainer_that_was_killed(place: Place, eve
     assert stack is not None
     trainer.kill()
     trainer.communicate()
-    eventually(lambda: stack_holder(place) is None)
+    eventually(lambda: stack_holder(place) is None, 30)
     assert not any(alive(process.pid) for process in stack.processes)
 
 

@@ -154,10 +154,9 @@ def _seed_to_plant(
 
 
 def _sanity(slot: SeedObservation, pressure: SitePressure, live: int) -> dict[str, float]:
-    """Return gate G0's inputs. What Karn offers for a slot is known, fits it and lies inside its bounds."""
-    offered = {"blueprint_known": 1.0, "kind_supported": 1.0, "parameters_in_bounds": 1.0}
+    """Return what Tamiyo knows of gate G0's inputs; Karn is asked about the blueprint where the seed is planted."""
     shape_known = bool(pressure.shape.input_size and pressure.shape.output_size)
-    return {**slot.measured, **offered, "shape_known": float(shape_known), "live_seeds": float(live)}
+    return {**slot.measured, "shape_known": float(shape_known), "live_seeds": float(live)}
 
 
 def _no_pressure(settings: HeuristicSettings, pressures: list[SitePressure]) -> DecisionMade:

@@ -1,0 +1,93 @@
+"""What the catalogue allows, offers and refuses."""
+
+import math
+
+import pytest
+
+from esper.karn.builders import build
+from esper.karn.candidates import candidates
+from esper.karn.catalogue import (
+    DEPTHWISE_SEPARABLE,
+    GATED_FEEDFORWARD,
+    IDENTITY,
+    LINEAR,
+    LOW_RANK,
+    RESIDUAL_BLOCK,
+    SQUEEZE_EXCITATION,
+)
+from esper.karn.errors import ParameterRefused, ShapeUnsupported, UnknownBlueprint
+from esper.karn.parameters import effective_parameters
+
+from .sites import SITE, SPAN, shape
+
+VECTOR = shape((16,))
+
+
+def test_an_unknown_blueprint_is_refused_with_those_there_are():
+    with pytest.raises(UnknownBlueprint, match="no blueprint 'BP999': the catalogue holds BP001"):
+        build("BP999", {}, VECTOR, 0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "why"),
+    [
+        ({"rank": 3.0}, "between 4 and 64"),
+        ({"rank": 65.0}, "between 4 and 64"),
+        ({"rank": 8.5}, "whole number"),
+        ({"rank": math.nan}, "between 4 and 64"),
+        ({"scale": math.inf}, "between 0.25 and 4"),
+        ({"depth": 1.0}, "declares rank, scale"),
+    ],
+)
+def test_a_parameter_outside_its_bounds_is_refused_before_anything_is_built(parameters: dict[str, float], why: str):
+    with pytest.raises(ParameterRefused, match=why):
+        build(LOW_RANK, parameters, VECTOR, 0)
+
+
+def test_a_blueprint_without_parameters_takes_none():
+    with pytest.raises(ParameterRefused, match="declares none"):
+        build(IDENTITY, {"scale": 1.0}, VECTOR, 0)
+
+
+def test_parameters_left_out_take_their_defaults():
+    assert effective_parameters(LOW_RANK, {"rank": 4.0}) == {"rank": 4.0, "scale": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("blueprint_id", "where", "why"),
+    [
+        (IDENTITY, shape((16,), (8,)), "keeps the shape"),
+        (DEPTHWISE_SEPARABLE, VECTOR, "works on SITE_KIND_SEQUENCE, SITE_KIND_IMAGE"),
+        (LINEAR, shape((2, 4, 4), (2, 8, 8)), "more positions"),
+        (LINEAR, shape((4,), (2, 8, 8)), "of another kind"),
+        (LINEAR, shape((16,), dtype="int64"), "dtype 'int64'"),
+        (LINEAR, shape((0,)), "does not have the size"),
+    ],
+)
+def test_a_site_that_a_blueprint_cannot_serve_is_refused(blueprint_id: str, where: object, why: str):
+    with pytest.raises(ShapeUnsupported, match=why):
+        build(blueprint_id, {}, where, 0)
+
+
+def test_channels_are_never_squeezed_to_less_than_one():
+    with pytest.raises(ParameterRefused, match="only 3 channels"):
+        build(SQUEEZE_EXCITATION, {}, shape((3, 8, 8)), 0)
+
+
+def test_a_span_of_vectors_is_offered_a_nonlinear_module_first():
+    offers = candidates(SPAN, shape((16,), (26,)))
+    assert [offer.blueprint_id for offer in offers] == [GATED_FEEDFORWARD, LOW_RANK, LINEAR, RESIDUAL_BLOCK]
+    hidden = build(offers[0].blueprint_id, offers[0].parameters, shape((16,), (26,)), 0).get_parameter("gate.weight")
+    assert hidden.shape == (112, 16)
+
+
+def test_what_replaces_its_input_is_offered_where_input_and_output_are_one_tensor_only():
+    replacing = {"BP003", "BP016"}
+    offered = {offer.blueprint_id for offer in candidates(SITE, shape((16, 8, 8)))}
+    spanning = {offer.blueprint_id for offer in candidates(SPAN, shape((16, 8, 8)))}
+    assert replacing <= offered
+    assert not replacing & spanning
+
+
+def test_an_offer_names_its_seed():
+    assert {offer.seed_id for offer in candidates(SPAN, VECTOR)} == {"s1"}
