@@ -54,6 +54,11 @@ class Compiler:
     ) -> None:
         await self._end()
 
+    @property
+    def pid(self) -> int:
+        """The process that loaded torch, 0 while there is none."""
+        return 0 if self._process is None else self._process.pid
+
     async def forge(self, scratch: Path, *, patience_s: float, limit_s: float) -> Outcome:
         """Forge the specification in *scratch* and return the outcome, which is never later than *limit_s*.
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import msgspec
 import torch
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from esper.leyline.v1.kernel_pb2 import KernelSpec
+from esper.tezzeret.cache import CompilerCache
 from esper.tezzeret.compiling import prepare_compiler
 from esper.tezzeret.forge import Attempt
 from esper.tezzeret.outcome import (
@@ -56,12 +58,14 @@ class _Orders:
 def main() -> None:
     """Forge what is ordered until stdin ends."""
     os.nice(19)
+    cache = CompilerCache(Path(cache_dir()))
+    cache.discard()
     prepare_compiler()
     _say(Ready())
     orders, waiting = _Orders(), list[Forge]()
     while True:
         if waiting:
-            if not _forge(waiting.pop(0), orders, waiting):
+            if not _forge(waiting.pop(0), orders, waiting, cache):
                 return
             continue
         arrived = orders.arrive()
@@ -70,8 +74,9 @@ def main() -> None:
         waiting += [order for order in arrived if isinstance(order, Forge)]
 
 
-def _forge(order: Forge, orders: _Orders, waiting: list[Forge]) -> bool:
+def _forge(order: Forge, orders: _Orders, waiting: list[Forge], cache: CompilerCache) -> bool:
     """Fork, and wait until the fork has ended; False if stdin ended first."""
+    cache.begin()
     alive, its_life = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -93,6 +98,10 @@ def _forge(order: Forge, orders: _Orders, waiting: list[Forge]) -> bool:
     # What it started and did not wait for ends with it.
     _kill(pid)
     _, status = os.waitpid(pid, 0)
+    if status == 0:
+        cache.keep()
+    else:
+        cache.discard()
     if goes_on:
         _say(Ended(os.waitstatus_to_exitcode(status)))
     return goes_on

@@ -53,9 +53,9 @@ class Chronicle:
         rows: dict[str, RunRow] = {}
         for recorded in self.events:
             run_id = run_of(recorded)
-            if run_id in rows or isinstance(recorded.event, RunStarted):
-                rows[run_id] = _row_after(rows.get(run_id, RunRow(run_id=run_id)), recorded)
-        return tuple(rows.values())
+            before = rows.get(run_id, RunRow(run_id=run_id, first_position=recorded.position))
+            rows[run_id] = _row_after(before, recorded)
+        return tuple(row for row in rows.values() if row.started_at)
 
     def run_named(self, asked: str) -> str:
         """Return the id of the run called *asked*: `latest`, or the beginning of exactly one run's id.
@@ -183,7 +183,6 @@ def _row_after(row: RunRow, recorded: Recorded) -> RunRow:
                 data=facts.data,
                 parameters_before=facts.host_parameters,
                 parameters_now=facts.host_parameters,
-                first_position=recorded.position,
             )
         case EpochEnded(facts=facts):
             score = facts.score if facts.HasField("score") else row.score

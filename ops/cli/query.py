@@ -70,7 +70,10 @@ async def project(*, rebuild: bool = False, options: Options = DEFAULTS) -> None
         print_json([found])
         return
     say(f"projected to position {found.position}, {found.events} events")
-    print_table(("table", "digest"), sorted(found.tables.items()))
+    if found.tables:
+        print_table(("table", "digest"), sorted(found.tables.items()))
+    else:
+        say("the digests of the tables are for when the stack is down: its projector has the file")
 
 
 async def _answer(sql: str, options: Options) -> Answer:

@@ -210,8 +210,10 @@ def _(event: SeedCommandRefused) -> str:
 @sentence.register
 def _(event: DecisionMade) -> str:
     action = DecisionAction.Name(event.action).removeprefix("DECISION_ACTION_").lower()
-    target = " ".join(part for part in (event.blueprint_id, f"at {event.seed_id}" if event.seed_id else "") if part)
-    return f"{action}{' ' + target if target else ''}: {event.reason}"
+    about = [event.blueprint_id, f"at {event.seed_id}" if event.seed_id else ""]
+    # The reason names the seed itself, as a rule.
+    target = "" if event.seed_id in event.reason else "".join(f" {part}" for part in about if part)
+    return f"{action}{target}: {event.reason}"
 
 
 @sentence.register
@@ -228,9 +230,11 @@ def _(event: FieldReportOpened) -> str:
 @sentence.register
 def _(event: FieldReportWritten) -> str:
     outcome = FieldReportOutcome.Name(event.outcome).removeprefix("FIELD_REPORT_OUTCOME_").lower()
-    numbers = f", {_settings(event.metrics)}" if event.metrics else ""
+    told = next((name for name in ("contribution", "score_delta") if name in event.metrics), "")
+    number = f"{told.replace('_', ' ')} {event.metrics[told]:+.4f}" if told else event.notes
+    detail = ", ".join(part for part in (event.attribution, number) if part)
     command = event.command_type.rsplit(".", 1)[-1]
-    return f"{command} {event.seed_id}: {outcome} ({event.attribution}{numbers})"
+    return f"{command} {event.seed_id}: {outcome}" + (f" ({detail})" if detail else "")
 
 
 @sentence.register

@@ -84,7 +84,7 @@ def facts_table(images: Images, outcome: Outcome) -> Table:
 
 def next_commands(plan: Plan, run_id: str) -> list[tuple[str, str]]:
     """Return the commands to try next on this run, each with its purpose."""
-    program, run, where = esper_program(), run_id[:8], place_options(plan)
+    program, run, where = esper_program(), run_id[:12], place_options(plan)
     return [
         (f"{program} {command}{where}", purpose)
         for command, purpose in (

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from esper.karn.builders import build
 from esper.karn.candidates import candidates
-from esper.karn.catalogue import CATALOGUE
 from esper.karn.errors import BlueprintRefused
 from esper.leyline.v1.enums_pb2 import (
     BLEND_MODE_CONVEX,
@@ -81,6 +80,3 @@ def fits(blueprint_id: str, where: SiteShape) -> bool:
     except BlueprintRefused:
         return False
     return True
-
-
-ALL = tuple(CATALOGUE)

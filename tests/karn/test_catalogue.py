@@ -17,8 +17,8 @@ from esper.karn.catalogue import (
 )
 from esper.karn.errors import ParameterRefused, ShapeUnsupported, UnknownBlueprint
 from esper.karn.parameters import effective_parameters
-
-from .sites import SITE, SPAN, shape
+from esper.leyline.v1.site_pb2 import SiteShape
+from tests.karn.sites import SITE, SPAN, shape
 
 VECTOR = shape((16,))
 
@@ -64,7 +64,7 @@ def test_parameters_left_out_take_their_defaults():
         (LINEAR, shape((0,)), "does not have the size"),
     ],
 )
-def test_a_site_that_a_blueprint_cannot_serve_is_refused(blueprint_id: str, where: object, why: str):
+def test_a_site_that_a_blueprint_cannot_serve_is_refused(blueprint_id: str, where: SiteShape, why: str):
     with pytest.raises(ShapeUnsupported, match=why):
         build(blueprint_id, {}, where, 0)
 
