@@ -16,6 +16,7 @@ from esper.kasmina.undisturbed import undisturbed
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import CheckpointSeed
 from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure
+from esper.tamiyo.rules.reports import WINDOW_EPOCHS
 
 IN_THE_FORWARD = (Stage.SEED_STAGE_BLENDING, Stage.SEED_STAGE_PROBATIONARY)
 PLANTED = (
@@ -122,6 +123,9 @@ class Growth:
         if seed.stage == Stage.SEED_STAGE_TRAINING and in_stage >= self._settings.gates.min_training_epochs:
             probe = evaluation.probe(slot, score)
             measured |= {"best_alpha": probe.best_alpha, "probe_gain": probe.gain}
+        reported = seed.stage == Stage.SEED_STAGE_FOSSILIZED and in_stage <= WINDOW_EPOCHS
+        if reported:
+            measured["contribution"] = score.value - evaluation.without(slot).value
         if seed.stage in IN_THE_FORWARD and seed.ramp is not None:
             contribution = score.value - evaluation.without(slot).value
             measured |= {"contribution": contribution, "score_drop": -contribution}

@@ -110,11 +110,13 @@ class Session:
         self.global_step += 1
         self._growth.step(self.global_step)
         self._observe_near_the_epochs_end()
+        before_fence = perf_counter()
         self._fences.at_step(self.moment())
         ended = perf_counter()
-        self._in_esper.append(ended - began)
+        # A fence may wait seconds for a kernel to be compiled: that is a pause, not a part of every step.
+        self._in_esper.append(before_fence - began)
         if self._returned_at is not None:
-            self._intervals.append(ended - self._returned_at)
+            self._intervals.append(before_fence - self._returned_at)
         self._returned_at = ended
 
     def end_epoch(self) -> EpochFacts:

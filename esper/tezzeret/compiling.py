@@ -53,6 +53,15 @@ def eager_callee(module: nn.Module) -> Callee:
     return call
 
 
+def plain_callee(module: nn.Module) -> Callee:
+    """Return *module* called as a trainer calls it, with its own parameters: what compiled code is timed against."""
+
+    def call(parameters: Mapping[str, Tensor], features: Tensor) -> Tensor:
+        return module(features)
+
+    return call
+
+
 def compile_exported(exported: Exported) -> Callee:
     """Return the compiled form of *exported*, trainable, as a function of its parameters.
 

@@ -29,6 +29,7 @@ from esper.tezzeret.compiling import (
     disagreement,
     eager_callee,
     host_fingerprint,
+    plain_callee,
     time_side_by_side,
 )
 from esper.tezzeret.errors import ForgeFailed
@@ -68,7 +69,7 @@ class Attempt:
 
     def _forged(self) -> Forged:
         module = self._built()
-        eager = eager_callee(module)
+        eager = plain_callee(module)
         with self._stage(CompileStage.COMPILE_STAGE_EXPORT) as note:
             exported = export_module(module, self._spec.shape)
             note.product = exported.graph

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -48,7 +48,7 @@ def place(tmp_path: Path, cache: Path) -> Place:
 
 
 @asynccontextmanager
-async def workshop(place: Place) -> AsyncIterator[MemoryLog]:
+async def workshop(place: Place) -> AsyncGenerator[MemoryLog]:
     log = MemoryLog(place.keys)
     async with asyncio.TaskGroup() as group:
         working = [group.create_task(run(log, place)) for run in (run_forge, run_librarian)]
@@ -153,8 +153,9 @@ async def _live_until(done: "asyncio.Task[dict[StreamName, Recorded]]", place: P
         await life.wait()
 
 
-async def _forged_across_deaths(place: Place, url: str, deaths: int) -> None:
-    specs = [kernel_spec(name, init_seed=number) for number in (1, 2) for name in (FEEDFORWARD, LOW_RANK)]
+async def _forged_across_deaths(place: Place, url: str, *, deaths: int, kernels: int) -> None:
+    blueprints = (FEEDFORWARD, LOW_RANK)
+    specs = [kernel_spec(blueprints[number % 2], init_seed=number) for number in range(kernels)]
     random = Random(7)
     async with open_log(url, keys=place.keys, types=EVENTS, commands=COMMANDS, name="test") as log:
         librarian = asyncio.create_task(run_librarian(log, place))
@@ -162,7 +163,7 @@ async def _forged_across_deaths(place: Place, url: str, deaths: int) -> None:
         for spec in specs:
             await request(log.bus, spec)
         for _ in range(deaths):
-            await _live_until(done, place, url, random.uniform(1.0, 9.0))
+            await _live_until(done, place, url, random.uniform(2.0, 8.0))
         await _live_until(done, place, url, 200.0)
         assert done.done(), "not every kernel was answered for"
         librarian.cancel()
@@ -175,10 +176,10 @@ async def _forged_across_deaths(place: Place, url: str, deaths: int) -> None:
 
 
 async def test_a_forge_that_is_killed_loses_no_job_and_does_none_twice(place: Place, own_nats_server: LocalServer):
-    await _forged_across_deaths(place, own_nats_server.url, deaths=3)
+    await _forged_across_deaths(place, own_nats_server.url, deaths=3, kernels=4)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 async def test_twenty_deaths_of_the_forge(place: Place, own_nats_server: LocalServer):
-    await _forged_across_deaths(place, own_nats_server.url, deaths=20)
+    await _forged_across_deaths(place, own_nats_server.url, deaths=20, kernels=60)

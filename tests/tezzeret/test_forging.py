@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from esper.leyline.v1.kernel_pb2 import KernelSpec
-from esper.tezzeret.compiling import TIMED_CALLS, disagreement, eager_callee, time_side_by_side
+from esper.tezzeret.compiling import TIMED_CALLS, disagreement, eager_callee, plain_callee, time_side_by_side
 from esper.tezzeret.errors import ForgeFailed
 from esper.tezzeret.exporting import export_module
 from esper.tezzeret.forge import Attempt
@@ -17,10 +17,10 @@ from esper.urza.guard import guard_bytes
 from tests.urza.shelf import SHAPE, SPEC, guard_for, module
 
 
-def spec(**changes: object) -> KernelSpec:
+def spec(change: KernelSpec) -> KernelSpec:
     changed = KernelSpec()
     changed.CopyFrom(SPEC)
-    changed.MergeFrom(KernelSpec(**changes))
+    changed.MergeFrom(change)
     return changed
 
 
@@ -74,7 +74,7 @@ def test_a_callee_that_computes_something_else_is_found_out():
 
 def test_each_callee_is_timed_equally_often():
     own = module()
-    timings = time_side_by_side([eager_callee(own)] * 2, own, SHAPE)
+    timings = time_side_by_side([eager_callee(own), plain_callee(own)], own, SHAPE)
     assert [len(samples) for samples in timings] == [TIMED_CALLS] * 2
     assert all(sample > 0.0 for samples in timings for sample in samples)
 
@@ -82,14 +82,14 @@ def test_each_callee_is_timed_equally_often():
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"blueprint_id": "BP999"}, "no blueprint 'BP999'"),
-        ({"parameters": {"dropout": 0.9}}, "dropout=0.9 refused"),
-        ({"torch_version": "1.0.0"}, f"here are torch {torch.__version__}"),
-        ({"blueprint_version": "9.9.9"}, "blueprint version 1.0.0"),
+        (KernelSpec(blueprint_id="BP999"), "no blueprint 'BP999'"),
+        (KernelSpec(parameters={"dropout": 0.9}), "dropout=0.9 refused"),
+        (KernelSpec(torch_version="1.0.0"), f"here are torch {torch.__version__}"),
+        (KernelSpec(blueprint_version="9.9.9"), "blueprint version 1.0.0"),
     ],
 )
-def test_what_this_installation_cannot_build_is_invalid(wrong: dict[str, object], why: str, tmp_path: Path):
-    outcome = Attempt(spec(**wrong), tmp_path).outcome()
+def test_what_this_installation_cannot_build_is_invalid(wrong: KernelSpec, why: str, tmp_path: Path):
+    outcome = Attempt(spec(wrong), tmp_path).outcome()
     assert isinstance(outcome, NotForged)
     assert outcome.reason == "invalid"
     assert why in outcome.detail

@@ -1,7 +1,6 @@
 """Given what happened to a kernel, when something is asked of it, then this follows."""
 
 import pytest
-from google.protobuf.message import Message
 
 from esper.leyline.v1.kernel_pb2 import (
     KernelRegistered,
@@ -66,5 +65,10 @@ def test_a_rejection_is_recorded_once():
 
 
 def test_it_is_settled_by_either_answer():
-    answers: list[list[Message]] = [[], [REQUESTED], [KernelRegistered(kernel_id="k1")], [KernelRejected(job_id="j")]]
+    answers: list[list[KernelEvent]] = [
+        [],
+        [REQUESTED],
+        [KernelRegistered(kernel_id="k1")],
+        [KernelRejected(job_id="j")],
+    ]
     assert [KERNEL.fold(history).settled for history in answers] == [False, False, True, True]
