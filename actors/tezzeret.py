@@ -1,6 +1,7 @@
 """The forge: takes compile commands, has each kernel made once, and records what became of it."""
 
 import asyncio
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from esper.urza.manifest import PARTS, Manifest
 from eventstore.errors import StoreUnavailable
 from eventstore.store import Appended, CommandDelivery, CommandRecord, Context
 
+_SCRATCH = "scratch"
 _STALE_RETRY_S = 5.0
 _RECORDING_LIMIT_S = 60.0
 
@@ -48,6 +50,8 @@ async def run_forge(log: Log, place: Place, settings: ForgeSettings | None = Non
     """Forge until cancelled. A command is acknowledged only when its job is over, so a killed forge loses none."""
     settings, clock = settings or ForgeSettings(), clock or SystemClock()
     epoch = await begin_epoch(log.store, "tezzeret", durable=log.durable, clock=clock)
+    # What a killed forge left behind: nobody will finish it.
+    await asyncio.to_thread(shutil.rmtree, place.cache / _SCRATCH, ignore_errors=True)
     async with Compiler(cache=place.cache / "inductor", log=place.logs / "compiler.log") as compiler:
         forge = ForgeActor(log, place, settings, clock, compiler, epoch)
         async for delivery in log.bus.commands("tezzeret", ack_wait_s=settings.ack_wait_s):
@@ -104,7 +108,7 @@ class ForgeActor:
     ) -> FinishCompile | FailCompileAttempt:
         """Run the compiler once, and say all the while that the command is being worked on."""
         settings = self._settings
-        scratch_root = self._place.cache / "scratch"
+        scratch_root = self._place.cache / _SCRATCH
         scratch_root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=scratch_root, ignore_cleanup_errors=True) as name:
             scratch = Path(name)

@@ -4,6 +4,7 @@ import msgspec
 import torch
 from torch import nn
 
+from actors.bundles import fetch_from, verify_with
 from actors.place import Place
 from esper.karn.admission import admit
 from esper.karn.builders import build
@@ -17,7 +18,6 @@ from esper.leyline.v1.kernel_pb2 import KernelSpec
 from esper.leyline.v1.seed_pb2 import GerminateSeed
 from esper.urza.errors import BundleRefused
 from esper.urza.library import open_kernel
-from eventstore.errors import BlobCorrupt, BlobMissing, KeyMissing
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -70,22 +70,9 @@ def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> 
         BundleRefused: with the reason; the module was not built, or not used.
     """
     spec = kernel_spec(seed)
-
-    def fetch(digest: str) -> bytes:
-        try:
-            return place.blobs.get(digest)
-        except BlobMissing as missing:
-            raise BundleRefused("missing_part", str(missing)) from None
-        except BlobCorrupt as corrupt:
-            raise BundleRefused("digest_mismatch", str(corrupt)) from None
-
-    def verify(data: bytes, key_id: str, signature: bytes) -> bool:
-        try:
-            return place.keys.verify(data, key_id, signature)
-        except KeyMissing:
-            return False
-
-    kernel = open_kernel(kernel_id, spec, fetch, verify, build, blend_mode=seed.blend_mode)
+    kernel = open_kernel(
+        kernel_id, spec, fetch_from(place.blobs), verify_with(place.keys), build, blend_mode=seed.blend_mode
+    )
     declared = parameter_count(seed.blueprint_id, seed.parameters, spec.shape)
     example = torch.zeros((2, *spec.shape.input_size), dtype=getattr(torch, spec.shape.dtype))
     evidence = kernel.evidence | {

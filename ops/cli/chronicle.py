@@ -14,7 +14,7 @@ from eventstore.store import EventStore, Recorded, StreamName
 from ops.cli.errors import AmbiguousRun, UnknownPosition, UnknownRun
 
 LATEST = "latest"
-SHORT = 8
+SHORT = 12
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ class UnknownPosition(CommandFailed):
 
     def __init__(self, run_id: str, asked: str, why: str) -> None:
         self.run_id, self.asked = run_id, asked
-        super().__init__(f"run {run_id[:8]} has no event at {asked}: {why}. See them: esper events {run_id[:8]}")
+        super().__init__(f"run {run_id[:12]} has no event at {asked}: {why}. See them: esper events {run_id[:12]}")
 
 
 class NoLog(CommandFailed):
