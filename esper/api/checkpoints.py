@@ -47,7 +47,8 @@ class Checkpoints:
             StoreUnavailable, TimeoutError: there is no checkpoint; its parts are garbage that harms nobody.
             Unsavable: a state_dict holds a value that is not plain data.
         """
-        self._call(self._trainer.commit_checkpoint(self.take(at)))
+        checkpoint = self.take(at)
+        self._call(self._trainer.commit_checkpoint(checkpoint))
 
     def take(self, at: Moment) -> Checkpoint:
         """Write every part durably and return the checkpoint that names them."""
