@@ -46,7 +46,7 @@ from esper.leyline.v1.site_pb2 import Moment, Site
 from esper.tamiyo.reactors import abort_all_reports, abort_seed_reports, observe_field_reports, open_field_report
 from esper.tamiyo.rules.reports import REPORTS
 from esper.tolaria.rules.run import RUN
-from eventstore.store import Appended, Context, Recorded, StreamName
+from eventstore.store import Appended, Context, LogIdentity, Recorded, StreamName
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -148,6 +148,14 @@ class Trainer:
     async def start(self, facts: RunFacts, checkpoint: Checkpoint) -> None:
         """Record the run's beginning together with its first checkpoint, so that a run can always be resumed."""
         await self._tell_run(StartRun(facts=facts, checkpoint=checkpoint), "start")
+
+    async def log_identity(self) -> LogIdentity:
+        """Return what tells this log from another."""
+        return await self._log.store.identity()
+
+    async def history(self, seed_id: str) -> Sequence[Recorded]:
+        """Return everything that the log holds of a slot."""
+        return await self._log.store.read_stream(seed_stream(self.run_id, seed_id))
 
     async def resume(self, checkpoint: Checkpoint, attempt: int) -> None:
         """Record that the run goes on from *checkpoint*, and learn what the log holds after it."""

@@ -211,7 +211,8 @@ class Fences:
             answer, cause = self.call(self._trainer.kernels.answer(seed.kernel_key), self._settings.kernel_wait_s)
             kernel_id = answer.kernel_id
             if isinstance(answer, KernelRejected):
-                raise BundleRefused("rejected", answer.reason)
+                refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason="rejected", detail=answer.reason)
+                return Due(refusal, purpose, cause)
             opened = open_verified(self._place, self._model, seed, kernel_id)
         except StoreUnavailable as error:
             self.closed_because = str(error)
