@@ -10,7 +10,7 @@ import msgspec
 import torch
 from google.protobuf.message import Message
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 import esper
 from actors.bundles import sign_with
@@ -68,6 +68,7 @@ FAST = esper.GrowthSettings(
     decision_wait_s=1.0,
     kernel_wait_s=2.0,
     embargo_epochs=1,
+    checkpoint_every_epochs=4,
     seed_learning_rate_ratio=2.0,
 )
 
@@ -321,9 +322,7 @@ def _packed(spec: KernelSpec, place: Place) -> str:
 
 
 def _context(command_id: str) -> Context:
-    return Context(
-        command_id=command_id, command_type="workbench", recorded_at_ns=SystemClock().now_ns(), actor="urza"
-    )
+    return Context(command_id=command_id, command_type="workbench", recorded_at_ns=SystemClock().now_ns(), actor="urza")
 
 
 async def _all(store: MemoryStore) -> list[Recorded]:

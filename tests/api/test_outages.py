@@ -16,7 +16,7 @@ from esper.leyline.v1.policy_pb2 import DecisionMissed
 from esper.leyline.v1.seed_pb2 import GateEvaluated, KernelAttachFailed, SeedCulled, SeedGerminated, SlotReopened
 from tests.api.scripted_log import FAST, FULL, HANGS_BEFORE, SPAN, STEPS, Run, ScriptedLog, few_digits, narrow, raises
 
-IMPATIENT = msgspec.structs.replace(FAST, decision_wait_s=0.3)
+EACH_EPOCH = msgspec.structs.replace(FAST, decision_wait_s=0.3, checkpoint_every_epochs=1)
 
 
 def test_without_a_log_training_goes_on_and_growth_waits_for_it(log: ScriptedLog):
@@ -44,7 +44,7 @@ def test_a_log_that_is_full_costs_growth_and_not_the_training(log: ScriptedLog):
 
 def test_an_unanswered_checkpoint_holds_training_up_no_longer_than_a_decision(log: ScriptedLog):
     log.store.script = {5: HANGS_BEFORE}
-    run = Run(log, settings=IMPATIENT).to(2)
+    run = Run(log, settings=EACH_EPOCH).to(2)
     assert any("no checkpoint" in line for line in run.said)
 
 
@@ -125,11 +125,11 @@ def test_a_seed_that_breaks_while_it_blends_is_culled_and_its_slot_germinates_ag
 
 
 def test_a_block_that_fails_leaves_the_run_resumable(log: ScriptedLog):
-    run = Run(log).to(2)
+    run = Run(log, settings=EACH_EPOCH).to(2)
     with pytest.raises(KeyError), run.session:
         raise KeyError("a user's mistake")
     assert "was interrupted" in run.said[-1]
-    assert Run(log, resume=run.session.run_id).session.epoch == 2
+    assert Run(log, resume=run.session.run_id, settings=EACH_EPOCH).session.epoch == 2
 
 
 def test_a_closed_session_refuses_everything(log: ScriptedLog):
