@@ -33,7 +33,7 @@ class Connection:
         self._back = asyncio.Event()
 
     async def open(self, url: str, *, name: str, wait_s: float = CONNECT_WAIT_S) -> None:
-        """Connect to *url*.
+        """Connect to *url*, or to the first that answers of several, separated by commas: the nodes of a cluster.
 
         Raises:
             StoreUnavailable: there was no connection within *wait_s* seconds.
@@ -52,7 +52,7 @@ class Connection:
         }
         try:
             async with asyncio.timeout(wait_s):
-                await self._client.connect(url, **options)
+                await self._client.connect(url.split(","), **options)
         except (TimeoutError, OSError, nats.errors.Error) as error:
             raise StoreUnavailable(f"connecting to {url}", str(error) or f"no answer within {wait_s:g} s") from error
         self._back.set()
