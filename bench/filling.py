@@ -7,8 +7,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 from nats.aio.client import Client
 
 from bench.peers import counted_acks
-from eventstore.commit import START, CommitCodec, Link, link_after
+from eventstore.commit import START, CommitCodec, Link, commit_id, link_after
 from eventstore.oona.server import LocalServer
+from eventstore.oona.streams import EVENTS
 from eventstore.signing import Keys
 from eventstore.store import Context, StreamName
 from eventstore.subjects import of_stream
@@ -45,8 +46,19 @@ def commits(many: int) -> Iterator[tuple[str, bytes]]:
 
 
 async def fill(client: Client, many: int) -> None:
-    """Write *many* commits into the log."""
-    await counted_acks(client, list(commits(many)), window=2000)
+    """Write *many* commits into the log, with the headers that the store gives them."""
+    messages = list(commits(many))
+
+    def headers(number: int) -> dict[str, str]:
+        version, subject = number // AGGREGATES, messages[number][0]
+        return {
+            "Nats-Msg-Id": commit_id(StreamName("bench", subject.rpartition(".")[2]), context(number).command_id),
+            "Nats-Expected-Stream": EVENTS,
+            "Nats-Expected-Last-Subject-Sequence": str(number + 1 - AGGREGATES if version else 0),
+            "Esper-Types": WORD.DESCRIPTOR.full_name,
+        }
+
+    await counted_acks(client, messages, window=1000, headers=headers)
 
 
 def forgetful_server(folder: Path) -> LocalServer:

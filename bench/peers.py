@@ -1,7 +1,8 @@
 """What somebody would write by hand with nats-py: the peers, as fast as we could make them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TypeAlias
 from uuid import uuid4
 
 import msgspec
@@ -11,6 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 PULL = 5000
+Headers: TypeAlias = Callable[[int], dict[str, str]]
 
 
 async def connect(url: str) -> Client:
@@ -32,7 +34,9 @@ async def publish_async(js: nats.js.JetStreamContext, messages: Sequence[tuple[s
     return len(messages)
 
 
-async def counted_acks(client: Client, messages: Sequence[tuple[str, bytes]], *, window: int) -> int:
+async def counted_acks(
+    client: Client, messages: Sequence[tuple[str, bytes]], *, window: int, headers: Headers | None = None
+) -> int:
     """A pipeline with one inbox that only counts acknowledgements: no deadline, no outcome for each message."""
     inbox, acknowledged, room = client.new_inbox(), 0, asyncio.Event()
 
@@ -48,7 +52,7 @@ async def counted_acks(client: Client, messages: Sequence[tuple[str, bytes]], *,
         while sent - acknowledged >= window:
             room.clear()
             await room.wait()
-        await client.publish(subject, data, reply=inbox)
+        await client.publish(subject, data, reply=inbox, headers=headers(sent) if headers else None)
     while acknowledged < len(messages):
         room.clear()
         await room.wait()

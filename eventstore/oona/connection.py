@@ -122,7 +122,9 @@ class Connection:
         finally:
             asking.cancel()
 
-    async def publish(self, subject: str, data: bytes, *, doing: str, reply: str = "") -> None:
+    async def publish(
+        self, subject: str, data: bytes, *, doing: str, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         """Send without waiting for an answer.
 
         Raises:
@@ -130,7 +132,7 @@ class Connection:
         """
         self._require(doing)
         try:
-            await self._client.publish(subject, data, reply=reply)
+            await self._client.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
         except (nats.errors.Error, OSError) as error:
             raise StoreUnavailable(doing, str(error).removeprefix("nats: ")) from error
 
