@@ -36,7 +36,7 @@ def _uuid5_hex(namespace: bytes, name: bytes) -> str:
     return f"{digest[:12]}5{digest[13:16]}{_VARIANTS[digest[16]]}{digest[17:32]}"
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, gc=False):
     """Where a stream's chain ends: the version of its last event and the SHA-256 of its last stored message."""
 
     version: int

@@ -16,6 +16,7 @@ CONNECT_WAIT_S = 5.0
 REQUEST_WAIT_S = 2.0
 RECONNECT_PAUSE_S = 0.2
 PING_S = 10
+_WORD_LATE_S = 0.01
 
 _log = structlog.get_logger("oona")
 
@@ -85,8 +86,16 @@ class Connection:
         return self._client.max_payload
 
     async def until_back(self) -> None:
-        """Wait until there is a connection."""
-        await self._back.wait()
+        """Wait until there is a connection, or it was closed for good.
+
+        nats-py says that a connection is lost a moment after it is: a caller that only waited for its word would be
+        sent back at once, again and again, and the word would never come.
+        """
+        while not self._client.is_closed:
+            await self._back.wait()
+            if self._client.is_connected:
+                return
+            await asyncio.sleep(_WORD_LATE_S)
 
     def new_inbox(self) -> str:
         """Return a subject that only this connection listens to."""

@@ -20,7 +20,7 @@ class Interrupted(Exception):
     """The flow broke: a gap, a missed heartbeat, a deleted consumer, a lost connection. Start anew where you were."""
 
 
-class Raw(msgspec.Struct, frozen=True):
+class Raw(msgspec.Struct, frozen=True, gc=False):
     """A message as it came from its stream, not yet verified."""
 
     position: int

@@ -8,7 +8,7 @@ import sys
 from contextlib import aclosing
 
 from eventstore.oona import Oona, open_log
-from eventstore.store import CommandDelivery, Context, StreamName
+from eventstore.store import Appended, CommandDelivery, Context, StreamName
 from tests.eventstore.vocabulary import said
 from tests.journeys.faults.conftest import RING
 
@@ -17,13 +17,12 @@ STREAM = StreamName("job", "k1")
 ACK_WAIT_S = 1.0
 
 
-async def carry_out(log: Oona, delivery: CommandDelivery) -> bool:
-    """Record the command's outcome, once however often it is delivered; return whether it was new."""
+async def carry_out(log: Oona, delivery: CommandDelivery) -> Appended:
+    """Record the command's outcome, once however often it is delivered."""
     record = delivery.record
     version = len(await log.store.read_stream(STREAM))
     context = Context(command_id=record.command_id, command_type="test.Say", recorded_at_ns=1, actor=TARGET)
-    recorded = await log.store.append(STREAM, said(record.command.value), expected=version, context=context)
-    return not recorded.duplicate
+    return await log.store.append(STREAM, said(record.command.value), expected=version, context=context)
 
 
 async def act(url: str, point: str) -> None:
