@@ -25,6 +25,11 @@ up *ARGS: ready
 down *ARGS: ready
     @.venv/bin/esper down "$@"
 
+# Run three servers on this machine as a cluster that keeps every stream three times, until Ctrl-C.
+[group('run')]
+cluster-up *ARGS: ready
+    @.venv/bin/python -m ops.stack.cluster "$@"
+
 # Who is alive, how far behind, and where to connect.
 [group('run')]
 status *ARGS: ready

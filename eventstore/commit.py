@@ -16,27 +16,27 @@ from eventstore.v1.commit_pb2 import Commit, Event, SignedCommit
 MAX_COMMIT_BYTES = 1024 * 1024 - 4096
 _Kind = TypeVar("_Kind", bound=Message)
 NAMESPACE = UUID("6c65796c-696e-5e00-8000-6573706572f1")
+_NAMESPACE_BYTES = NAMESPACE.bytes
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def commit_id(stream: StreamName, command_id: str) -> str:
     """Return the id that the answer to *command_id* has on *stream*, whenever and wherever it is decided."""
-    return _uuid5_hex(NAMESPACE.bytes, f"{stream}|{command_id}")
+    return _uuid5_hex(_NAMESPACE_BYTES, f"{stream.aggregate}.{stream.aggregate_id}|{command_id}".encode())
 
 
 def event_id(commit: str, index: int) -> str:
     """Return the id of the event at *index* (from 0) of *commit*."""
-    return _uuid5_hex(bytes.fromhex(commit), str(index))
+    return _uuid5_hex(bytes.fromhex(commit), b"%d" % index)
 
 
-def _uuid5_hex(namespace: bytes, name: str) -> str:
+def _uuid5_hex(namespace: bytes, name: bytes) -> str:
     """Return `uuid5(...).hex` without building UUID objects: that took half the time of verifying a log."""
-    digest = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    return digest.hex()
+    digest = hashlib.sha1(namespace + name, usedforsecurity=False).hexdigest()
+    return f"{digest[:12]}5{digest[13:16]}{_VARIANTS[digest[16]]}{digest[17:32]}"
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, gc=False):
     """Where a stream's chain ends: the version of its last event and the SHA-256 of its last stored message."""
 
     version: int
@@ -114,7 +114,14 @@ class CommitCodec(msgspec.Struct, frozen=True):
         body = _parse(Commit, commit.commit, position)
         _check_identity(body, position, stream)
         _check_link(body, position, after)
-        return tuple(self._event(body, index, position, stream) for index in range(len(body.events)))
+        return self._events(body, position, stream)
+
+    def reopen(self, data: bytes, position: int, stream: StreamName) -> tuple[Recorded, ...]:
+        """Return the events of a commit that `seal` made a moment ago and that was stored at *position*.
+
+        Nothing is verified: these bytes never left this process.
+        """
+        return self._events(_parse(Commit, _parse(SignedCommit, data, position).commit, position), position, stream)
 
     def read(self, data: bytes, position: int, stream: StreamName, chains: Chains) -> tuple[Recorded, ...]:
         """Unseal the next commit of *stream* and extend its chain in *chains*."""
@@ -131,22 +138,28 @@ class CommitCodec(msgspec.Struct, frozen=True):
         if not genuine:
             raise LogCorrupt(position, "signature", f"the HMAC of key {signed.key_id}", signed.signature.hex())
 
-    def _event(self, commit: Commit, index: int, position: int, stream: StreamName) -> Recorded:
-        stored = commit.events[index]
+    def _events(self, commit: Commit, position: int, stream: StreamName) -> tuple[Recorded, ...]:
+        context, first = _context(commit), commit.first_version
+        return tuple(
+            Recorded(
+                position=position,
+                index=index,
+                stream=stream,
+                version=first + index,
+                event_id=stored.event_id,
+                event_type=stored.type,
+                event=self._message(stored, position),
+                commit_id=commit.commit_id,
+                context=context,
+            )
+            for index, stored in enumerate(commit.events)
+        )
+
+    def _message(self, stored: Event, position: int) -> Message:
         known = self.types.lookup(stored.type)
         if known is None or stored.schema_version != known[1]:
             raise UnknownEventType(position, stored.type, stored.schema_version)
-        return Recorded(
-            position=position,
-            index=index,
-            stream=stream,
-            version=commit.first_version + index,
-            event_id=stored.event_id,
-            event_type=stored.type,
-            event=_parse(known[0], stored.payload, position),
-            commit_id=commit.commit_id,
-            context=_context(commit),
-        )
+        return _parse(known[0], stored.payload, position)
 
 
 def link_after(data: bytes, events: Sequence[Recorded]) -> Link:
@@ -176,12 +189,13 @@ def _parse(kind: type[_Kind], data: bytes, position: int) -> _Kind:
 
 
 def _check_identity(commit: Commit, position: int, stream: StreamName) -> None:
-    _require(position, "stream", str(stream), f"{commit.aggregate}.{commit.aggregate_id}")
+    if commit.aggregate != stream.aggregate or commit.aggregate_id != stream.aggregate_id:
+        raise LogCorrupt(position, "stream", str(stream), f"{commit.aggregate}.{commit.aggregate_id}")
     _require(position, "commit id", commit_id(stream, commit.command_id), commit.commit_id)
-    ids = [event_id(commit.commit_id, index) for index in range(len(commit.events))]
-    _require(position, "event ids", ids, [event.event_id for event in commit.events])
-    if not ids:
+    if not commit.events:
         raise LogCorrupt(position, "events", "at least one", "none")
+    for index, event in enumerate(commit.events):
+        _require(position, "event id", event_id(commit.commit_id, index), event.event_id)
 
 
 def _check_link(commit: Commit, position: int, after: Link | None) -> None:
@@ -190,7 +204,8 @@ def _check_link(commit: Commit, position: int, after: Link | None) -> None:
         _require(position, "previous hash", "none" if first else "one", "one" if commit.previous_sha256 else "none")
         return
     _require(position, "first version", after.version + 1, commit.first_version)
-    _require(position, "previous hash", after.sha256.hex(), commit.previous_sha256.hex())
+    if after.sha256 != commit.previous_sha256:
+        raise LogCorrupt(position, "previous hash", after.sha256.hex(), commit.previous_sha256.hex())
 
 
 def _require(position: int, kind: str, expected: object, found: object) -> None:

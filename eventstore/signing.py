@@ -13,6 +13,7 @@ from eventstore.errors import KeyMissing, KeyRefused
 VARIABLE = "ESPER_LEYLINE_SECRET"
 PREVIOUS_VARIABLE = "ESPER_LEYLINE_SECRET_PREVIOUS"
 KEY_FILE = "key"
+_BLOCK_BYTES = 64
 
 
 class Keys:
@@ -26,7 +27,7 @@ class Keys:
         """
         if not all((current, *previous)):
             raise KeyRefused("the key ring", "is empty")
-        self._secrets = {_key_id(secret): secret.encode() for secret in (*previous, current)}
+        self._signers = {_key_id(secret): _Hmac(secret.encode()) for secret in (*previous, current)}
         self.current_id = _key_id(current)
 
     def __repr__(self) -> str:
@@ -55,11 +56,11 @@ class Keys:
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all keys, the current one last."""
-        return tuple(self._secrets)
+        return tuple(self._signers)
 
     def sign(self, data: bytes) -> bytes:
         """Return the signature of *data* under the current key."""
-        return hmac.digest(self._secrets[self.current_id], data, "sha256")
+        return self._signers[self.current_id].digest(data)
 
     def verify(self, data: bytes, key_id: str, signature: bytes) -> bool:
         """Say in constant time whether *signature* is that of *data* under the key called *key_id*.
@@ -67,9 +68,29 @@ class Keys:
         Raises:
             KeyMissing: there is no such key in the ring.
         """
-        if key_id not in self._secrets:
+        signer = self._signers.get(key_id)
+        if signer is None:
             raise KeyMissing(key_id)
-        return hmac.compare_digest(hmac.digest(self._secrets[key_id], data, "sha256"), signature)
+        return hmac.compare_digest(signer.digest(data), signature)
+
+
+class _Hmac:
+    """HMAC-SHA256 (RFC 2104) under one key whose two padded halves are hashed once: `hmac.digest` takes twice as long.
+
+    The key itself is not kept.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        block = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def digest(self, data: bytes) -> bytes:
+        """Return the signature of *data*."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(data)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def _key_id(secret: str) -> str:

@@ -29,7 +29,7 @@ class EventTypes(Protocol):
         ...
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
+class Context(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who decided, upon what, and when: everything about a commit but its events.
 
     `command_id` is a 32-digit hex UUID; the commit's and events' ids derive from it, so that the same command never
@@ -47,7 +47,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str = ""
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as the log holds it.
 
     `position` is the place of its commit in the whole log (1..n, shared by the events of one commit); `index` counts

@@ -1,6 +1,7 @@
 """Which JetStream subject carries what."""
 
 import re
+from functools import lru_cache
 
 from eventstore.store import StreamName
 
@@ -27,6 +28,7 @@ def of_stream(stream: StreamName) -> str:
     return f"{EVENTS}.{token(stream.aggregate)}.{token(stream.aggregate_id)}"
 
 
+@lru_cache(maxsize=4096)
 def stream_of(subject: str) -> StreamName | None:
     """Return the stream whose commits travel on *subject*, or None if it is not an event subject."""
     match subject.split("."):

@@ -16,6 +16,7 @@ CONNECT_WAIT_S = 5.0
 REQUEST_WAIT_S = 2.0
 RECONNECT_PAUSE_S = 0.2
 PING_S = 10
+_WORD_LATE_S = 0.01
 
 _log = structlog.get_logger("oona")
 
@@ -33,7 +34,7 @@ class Connection:
         self._back = asyncio.Event()
 
     async def open(self, url: str, *, name: str, wait_s: float = CONNECT_WAIT_S) -> None:
-        """Connect to *url*.
+        """Connect to *url*, or to the first that answers of several, separated by commas: the nodes of a cluster.
 
         Raises:
             StoreUnavailable: there was no connection within *wait_s* seconds.
@@ -52,7 +53,7 @@ class Connection:
         }
         try:
             async with asyncio.timeout(wait_s):
-                await self._client.connect(url, **options)
+                await self._client.connect(url.split(","), **options)
         except (TimeoutError, OSError, nats.errors.Error) as error:
             raise StoreUnavailable(f"connecting to {url}", str(error) or f"no answer within {wait_s:g} s") from error
         self._back.set()
@@ -85,8 +86,16 @@ class Connection:
         return self._client.max_payload
 
     async def until_back(self) -> None:
-        """Wait until there is a connection."""
-        await self._back.wait()
+        """Wait until there is a connection, or it was closed for good.
+
+        nats-py says that a connection is lost a moment after it is: a caller that only waited for its word would be
+        sent back at once, again and again, and the word would never come.
+        """
+        while not self._client.is_closed:
+            await self._back.wait()
+            if self._client.is_connected:
+                return
+            await asyncio.sleep(_WORD_LATE_S)
 
     def new_inbox(self) -> str:
         """Return a subject that only this connection listens to."""
@@ -122,7 +131,9 @@ class Connection:
         finally:
             asking.cancel()
 
-    async def publish(self, subject: str, data: bytes, *, doing: str, reply: str = "") -> None:
+    async def publish(
+        self, subject: str, data: bytes, *, doing: str, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         """Send without waiting for an answer.
 
         Raises:
@@ -130,7 +141,7 @@ class Connection:
         """
         self._require(doing)
         try:
-            await self._client.publish(subject, data, reply=reply)
+            await self._client.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
         except (nats.errors.Error, OSError) as error:
             raise StoreUnavailable(doing, str(error).removeprefix("nats: ")) from error
 

@@ -7,7 +7,8 @@ import msgspec
 import stamina
 
 from eventstore.errors import EventStoreError, StoreUnavailable
-from eventstore.oona.connection import Connection
+from eventstore.oona.connection import REQUEST_WAIT_S, Connection
+from eventstore.oona.publishing import Publisher
 
 NOT_FOUND = 404
 NO_MESSAGE_FOUND = 10037
@@ -90,6 +91,7 @@ class JetStream:
     def __init__(self, connection: Connection, *, patience_s: float = PUBLISH_PATIENCE_S) -> None:
         self.connection = connection
         self._patience_s = patience_s
+        self._publisher = Publisher(connection)
 
     async def ask(self, verb: str, body: object, kind: type[Kind], *, doing: str) -> Kind:
         """Send one API request.
@@ -109,14 +111,22 @@ class JetStream:
             Refused: the server answered with an error; nothing was stored.
             StoreUnavailable: not known whether it was stored.
         """
+        try:
+            return await self._publish(subject, data, headers, doing)
+        except StoreUnavailable:
+            if not self.connection.connected:
+                raise
         retries = stamina.retry_context(
             on=self._worth_resending, attempts=None, timeout=self._patience_s, wait_initial=0.05, wait_max=1.0
         )
         async for attempt in retries:
             with attempt:
-                answer = await self.connection.request(subject, data, doing=doing, headers=headers)
-                return _decode(answer.data, Published, doing)
+                return await self._publish(subject, data, headers, doing)
         raise AssertionError("a retry context ends by returning or raising")
+
+    async def _publish(self, subject: str, data: bytes, headers: dict[str, str], doing: str) -> Published:
+        answer = await self._publisher.publish(subject, data, headers, doing=doing, wait_s=REQUEST_WAIT_S)
+        return _decode(answer.data, Published, doing)
 
     def _worth_resending(self, error: Exception) -> bool:
         return isinstance(error, StoreUnavailable) and self.connection.connected

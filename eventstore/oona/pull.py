@@ -13,13 +13,14 @@ HEARTBEAT_S = 2.0
 EXPIRES_S = 30.0
 
 _V1_TOKENS = 9
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Interrupted(Exception):
     """The flow broke: a gap, a missed heartbeat, a deleted consumer, a lost connection. Start anew where you were."""
 
 
-class Raw(msgspec.Struct, frozen=True):
+class Raw(msgspec.Struct, frozen=True, gc=False):
     """A message as it came from its stream, not yet verified."""
 
     position: int
@@ -102,14 +103,15 @@ class Pull:
     def _take(self, message: Msg) -> None:
         tokens = message.reply.split(".")
         first = 4 if len(tokens) == _V1_TOKENS else 6
-        attempt, position, consumer_sequence = (int(part) for part in tokens[first : first + 3])
+        consumer_sequence = int(tokens[first + 2])
         if self._gapless and consumer_sequence != self._consumer_sequence + 1:
             self._broken = self._broken or f"message {self._consumer_sequence + 1} of the flow is missing"
         if self._broken:
             return
         self._consumer_sequence = consumer_sequence
         self._owed -= 1
-        headers = message.headers or {}
+        position, attempt = int(tokens[first + 1]), int(tokens[first])
+        headers = message.headers or _NO_HEADERS
         self._taken.append(
             Raw(position, consumer_sequence, attempt, message.subject, message.data, headers, message.reply)
         )

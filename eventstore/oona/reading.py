@@ -42,8 +42,8 @@ class LogReader:
                             await self._require_stored(until)
                             continue
                         tries = 0
-                        wanted = [raw for raw in batch if raw.position <= until]
                         position = batch[-1].position
+                        wanted = batch if position <= until else [raw for raw in batch if raw.position <= until]
                         if wanted:
                             yield wanted
                         if position >= until:
@@ -143,5 +143,7 @@ class LogReader:
 
 def _contiguous(batch: list[Raw], after: int) -> list[Raw]:
     """Return the beginning of *batch* that follows on position *after* without a hole."""
+    if [raw.position for raw in batch] == list(range(after + 1, after + 1 + len(batch))):
+        return batch
     whole = sum(raw.position == after + 1 + index for index, raw in enumerate(batch))
     return batch[:whole]

@@ -50,12 +50,15 @@ class LocalServer:
         environ: Mapping[str, str] = os.environ,
         tied: bool = False,
         pass_fds: Sequence[int] = (),
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         """Prepare a server in *folder*; *port* -1 lets the system choose.
 
         A *tied* server (Linux) is told to end when the thread that started it ends, even if that is killed. *pass_fds*
-        stay open in it, so that it holds on to what they lock.
+        stay open in it, so that it holds on to what they lock. *settings* go into the server's configuration beside
+        ours and win over them; with another `sync_interval`, an acknowledgement no longer means the disk.
         """
+        self._settings = dict(settings or {})
         self._tied, self._pass_fds = tied, tuple(pass_fds)
         self._folder = folder.resolve()
         self._port, self._monitor_port = port, -1
@@ -165,7 +168,7 @@ class LocalServer:
             "ports_file_dir": str(self._folder),
             "max_payload": MAX_PAYLOAD_BYTES,
             "jetstream": {"store_dir": str(self._folder / "nats"), "sync_interval": "always"},
-        }
+        } | self._settings
         path = self._folder / "nats-server.conf"
         path.write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=2))
         return path

@@ -45,7 +45,7 @@ class OonaStore:
             return await self._recorded_before(stream, before)
         if head.version != expected:
             raise StreamMovedOn(str(stream), expected, head.version)
-        return await self._write(stream, events, context, head)
+        return await self._write(stream, events, context, head, this)
 
     async def read_stream(self, stream: StreamName, *, after_version: int = 0) -> Sequence[Recorded]:
         """Return the stream's events whose version exceeds *after_version*."""
@@ -82,8 +82,10 @@ class OonaStore:
         """Return what tells this log from another, with its present head."""
         return identity_of(await self._info())
 
-    async def _write(self, stream: StreamName, events: Sequence[Message], context: Context, head: Head) -> Appended:
-        end, this = head.end, commit_id(stream, context.command_id)
+    async def _write(
+        self, stream: StreamName, events: Sequence[Message], context: Context, head: Head, this: str
+    ) -> Appended:
+        end = head.end
         data = self._codec.seal(stream, events, context, end.link)
         limit = min(MAX_COMMIT_BYTES, self._jetstream.connection.max_payload - HEADER_ROOM_BYTES)
         if len(data) > limit:
@@ -102,7 +104,7 @@ class OonaStore:
             return await self._after_silence(stream, this)
         if published.duplicate:
             return await self._recorded_before(stream, published.seq)
-        recorded = self._codec.unseal(data, published.seq, stream, end.link)
+        recorded = self._codec.reopen(data, published.seq, stream)
         head.extend(data, recorded)
         return Appended(recorded, duplicate=False)
 

@@ -1,5 +1,7 @@
 """How far a projection file has come, and in which log; kept in the file, moved with its rows."""
 
+from collections.abc import Sequence
+
 import duckdb
 import msgspec
 
@@ -34,30 +36,30 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         if log.last_position < self.position:
             raise LogReplaced(f"at least {self.position} positions", f"a log that ends at {log.last_position}")
 
-    def advance(self, recorded: Recorded) -> "Checkpoint":
-        """Return the checkpoint after *recorded*, or this very one if its rows are in the file already.
+    def after(self, batch: Sequence[Recorded]) -> tuple["Checkpoint", Sequence[Recorded]]:
+        """Return the checkpoint after *batch* with those of its events whose rows are not in the file yet.
 
         Raises:
             LogReplaced: the log holds another event where this checkpoint stands.
-            LogCorrupt: *recorded* does not follow on this checkpoint.
+            LogCorrupt: the batch does not follow on this checkpoint, or has a hole.
         """
-        place = (recorded.position, recorded.index)
-        if place == (self.position, self.index) and recorded.event_id != self.event_id:
-            raise LogReplaced(
-                f"event {self.event_id} at position {self.position}.{self.index}", f"event {recorded.event_id}"
-            )
-        if place <= (self.position, self.index):
-            return self
-        if place not in ((self.position, self.index + 1), (self.position + 1, 0)):
-            found = f"event {recorded.position}.{recorded.index}"
-            raise LogCorrupt(self.position + 1, "gap", f"what follows {self.position}.{self.index}", found)
-        return Checkpoint(
-            log_created_ns=self.log_created_ns,
-            position=recorded.position,
-            index=recorded.index,
-            event_id=recorded.event_id,
-            events=self.events + 1,
-        )
+        position, index, event_id = self.position, self.index, self.event_id
+        fresh: list[Recorded] = []
+        for recorded in batch:
+            place = (recorded.position, recorded.index)
+            if place in ((position, index + 1), (position + 1, 0)):
+                position, index = place
+                event_id = recorded.event_id
+                fresh.append(recorded)
+            elif place > (position, index):
+                found = f"event {recorded.position}.{recorded.index}"
+                raise LogCorrupt(position + 1, "gap", f"what follows {position}.{index}", found)
+            elif place == (position, index) and recorded.event_id != event_id:
+                raise LogReplaced(f"event {event_id} at position {position}.{index}", f"event {recorded.event_id}")
+        if not fresh:
+            return self, fresh
+        moved = {"position": position, "index": index, "event_id": event_id, "events": self.events + len(fresh)}
+        return msgspec.structs.replace(self, **moved), fresh
 
 
 CREATE = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from eventstore.projection.batches import DEFAULT_BATCHING, Batching
+from eventstore.projection.batches import CATCHING_UP, Batching
 from eventstore.projection.checkpoint import Checkpoint
 from eventstore.projection.declare import Catalogue
 from eventstore.projection.runner import catch_up
@@ -19,9 +19,7 @@ ROWS_AT_ONCE = 10_000
 BOOKKEEPING = ("projections", "projection_checkpoint")
 
 
-async def rebuild(
-    store: EventStore, path: Path, catalogue: Catalogue, batching: Batching = DEFAULT_BATCHING
-) -> Checkpoint:
+async def rebuild(store: EventStore, path: Path, catalogue: Catalogue, batching: Batching = CATCHING_UP) -> Checkpoint:
     """Project the whole log into a fresh file and put it in place of *path*, at once; return its checkpoint.
 
     Whatever was at *path* is replaced, even if it came from another log or is damaged. A crash leaves the old file.
@@ -61,9 +59,7 @@ async def open_for(store: EventStore, path: Path, catalogue: Catalogue) -> Sink:
     return await asyncio.to_thread(Sink, path, catalogue)
 
 
-async def build_beside(
-    store: EventStore, path: Path, catalogue: Catalogue, batching: Batching = DEFAULT_BATCHING
-) -> Sink:
+async def build_beside(store: EventStore, path: Path, catalogue: Catalogue, batching: Batching = CATCHING_UP) -> Sink:
     """Return the sink of a fresh file beside *path* that holds the whole log up to its present head."""
     building = building_path(path)
     for leftover in (building, _write_ahead(building)):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeAlias
 
-from eventstore.projection.batches import DEFAULT_BATCHING, Batching, batched
+from eventstore.projection.batches import CATCHING_UP, DEFAULT_BATCHING, Batching, batched
 from eventstore.projection.checkpoint import Checkpoint
 from eventstore.projection.sink import Sink
 from eventstore.store import EventStore, Recorded
@@ -13,7 +13,7 @@ from eventstore.store import EventStore, Recorded
 Write: TypeAlias = Callable[[list[Recorded]], Awaitable[object]]
 
 
-async def catch_up(store: EventStore, sink: Sink, batching: Batching = DEFAULT_BATCHING) -> Checkpoint:
+async def catch_up(store: EventStore, sink: Sink, batching: Batching = CATCHING_UP) -> Checkpoint:
     """Write everything up to the log's present head and return the checkpoint.
 
     Raises:

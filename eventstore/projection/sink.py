@@ -25,7 +25,7 @@ class Sink:
             ProjectionsBusy: another process owns it.
         """
         self.path, self.catalogue = path, catalogue
-        self._columns = {name: tuple(columns) for name, columns in catalogue.tables.items()}
+        self._columns = {name: dict(columns) for name, columns in catalogue.tables.items()}
         self._root = open_for_writing(path)
         self._writer = self._root.cursor()
         self._lock = threading.Lock()
@@ -57,17 +57,9 @@ class Sink:
             LogReplaced, LogCorrupt: the batch does not follow on the checkpoint; nothing was written.
         """
         with self._lock:
-            rows: dict[str, list[tuple[object, ...]]] = {}
-            checkpoint = self.checkpoint
-            for recorded in batch:
-                after = checkpoint.advance(recorded)
-                if after is checkpoint:
-                    continue
-                checkpoint = after
-                for table, values in self.catalogue.rows(recorded):
-                    rows.setdefault(table, []).append(self._in_order(table, values))
-            if checkpoint is not self.checkpoint:
-                self._commit(rows, checkpoint)
+            checkpoint, fresh = self.checkpoint.after(batch)
+            if fresh:
+                self._commit(self._rows(fresh), checkpoint)
                 self.checkpoint = checkpoint
             return checkpoint
 
@@ -97,11 +89,17 @@ class Sink:
             self._writer.execute("ROLLBACK")
             raise
 
-    def _in_order(self, table: str, values: Mapping[str, object]) -> tuple[object, ...]:
-        columns = self._columns[table]
-        if undeclared := values.keys() - set(columns):
-            raise KeyError(f"table {table} declares no column {', '.join(sorted(undeclared))}")
-        return tuple(values.get(column) for column in columns)
+    def _rows(self, events: Sequence[Recorded]) -> dict[str, list[tuple[object, ...]]]:
+        """Return what *events* become, by table, each row in the order of its table's columns."""
+        rows: dict[str, list[tuple[object, ...]]] = {}
+        for recorded in events:
+            for table, values in self.catalogue.rows(recorded):
+                columns = self._columns[table]
+                if not values.keys() <= columns.keys():
+                    undeclared = ", ".join(sorted(values.keys() - columns.keys()))
+                    raise KeyError(f"table {table} declares no column {undeclared}")
+                rows.setdefault(table, []).append(tuple(map(values.get, columns)))
+        return rows
 
     def _has_tables(self) -> bool:
         found = self._writer.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'projection_checkpoint'")

@@ -1,5 +1,6 @@
 """The key is made once, kept private, and never shown."""
 
+import hmac
 import stat
 from pathlib import Path
 
@@ -67,3 +68,9 @@ def test_a_wrong_signature_and_an_unknown_key_are_told_apart():
     assert not keys.verify(b"data", keys.current_id, keys.sign(b"other"))
     with pytest.raises(KeyMissing):
         keys.verify(b"data", "0" * 16, keys.sign(b"data"))
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
+def test_signatures_are_hmac_sha256_for_keys_of_every_length(length: int):
+    for size in (0, 1, 55, 64, 1000):
+        assert Keys("k" * length).sign(b"d" * size) == hmac.digest(b"k" * length, b"d" * size, "sha256")
