@@ -95,6 +95,29 @@ def test_a_run_killed_after_it_missed_two_fences_repeats_what_is_recorded(log: S
     again.assert_the_log_is_sound()
 
 
+def test_a_change_that_failed_in_an_epoch_on_record_is_not_made_when_that_epoch_is_repeated(log: ScriptedLog):
+    # The probation of epoch 6 fails; that epoch is recorded without it, and then the process dies.
+    log.store.script = {23: BEFORE, 24: DIES_AFTER}
+    with pytest.raises(Killed):
+        Run(log).to(6)
+    again = Run(log, resume="latest")
+    assert again.session.epoch == 4
+    again.to(9)
+    assert again.session.stages[SPAN] == "fossilized"
+    again.assert_the_log_is_sound()
+
+
+def test_what_a_later_gate_asks_for_survives_the_kill(log: ScriptedLog, unkilled: str):
+    # Killed while it is watched: the score that the seed is worth was measured by the process that died.
+    log.store.script = {27: DIES_BEFORE}
+    settings = msgspec.structs.replace(FAST, checkpoint_every_epochs=1)
+    with pytest.raises(Killed):
+        Run(log, settings=settings).to(6)
+    again = Run(log, resume="latest", settings=settings)
+    assert again.session.stages[SPAN] == "shadowing"
+    assert again.to(EPOCHS).end() == unkilled
+
+
 def test_a_run_can_be_killed_and_resumed_over_and_over(log: ScriptedLog, unkilled: str):
     run = Run(log, settings=EVERY_THIRD)
     for epochs, steps in ((0, 5), (0, STEPS), (2, 3), (4, 1), (7, 0)):
@@ -155,13 +178,14 @@ def driven(log: ScriptedLog, resume: str | None = None, *, to: int = 5) -> tuple
     return run, told
 
 
-@pytest.mark.parametrize("killed_at", [2, 3, 4])
+@pytest.mark.parametrize("killed_at", [0, 2, 3])
 def test_commands_by_hand_are_answered_from_the_record_when_repeated(log: ScriptedLog, killed_at: int):
     run, told = driven(log)
     assert [type(outcome) for outcome in told] == [Rejected, Accepted, Rejected, Accepted, Rejected]
     assert len(log.of(SeedCommandRefused)) == 3
     log_again = ScriptedLog(log.place.folder / "killed", log.loop)
-    driven(log_again, to=killed_at)
+    killed, _ = driven(log_again, to=killed_at)
+    killed.steps(5, by_hand)
     again, _ = driven(log_again, "latest")
     assert again.weights == run.weights
     assert len(log_again.of(SeedCommandRefused)) == 3
