@@ -18,6 +18,9 @@ from eventstore.oona.streams import EVENTS
 from eventstore.store import Appended, Context, LogIdentity, Mark, Recorded, Stored, StreamName
 from eventstore.subjects import of_stream, stream_of
 
+BIRTH = "esper-created-ns"
+"""Stream metadata: when a restored log was first created."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -242,7 +245,9 @@ class OonaStore:
 def identity_of(info: StreamInfo) -> LogIdentity:
     """Return the identity that *info* tells; an empty log begins at position 1."""
     created = info.created or _EPOCH
-    created_ns = (created - _EPOCH) // timedelta(microseconds=1) * 1000
+    metadata: dict[str, str] = info.config.get("metadata") or {}
+    born = metadata.get(BIRTH)
+    created_ns = int(born) if born else (created - _EPOCH) // timedelta(microseconds=1) * 1000
     return LogIdentity(created_ns, max(1, info.state.first_seq), info.state.last_seq)
 
 

@@ -56,6 +56,7 @@ from esper.leyline.v1.seed_pb2 import (
     SlotTerminated,
 )
 from esper.leyline.v1.site_pb2 import SiteShape
+from eventstore.v1.archive_pb2 import LogImported
 
 
 @singledispatch
@@ -307,6 +308,13 @@ def gate_name(gate: SeedLifecycleGate, profile: str) -> str:
     """Return a gate's short name: "G2", or "G4 (fossilize)" under a profile other than the strict one."""
     short = SeedLifecycleGate.Name(gate).split("_")[2]
     return short if profile in ("", "strict") else f"{short} ({profile})"
+
+
+@sentence.register
+def _(event: LogImported) -> str:
+    signed = "" if event.signatures_verified else "; its signatures could not be checked"
+    source = f"positions {event.first_position} to {event.last_position} of another log"
+    return f"imported {event.subject}: {event.commits} commits, {source} (archive {event.archive_sha256[:12]}){signed}"
 
 
 def stage_name(stage: SeedLifecycleStage) -> str:
