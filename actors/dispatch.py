@@ -7,10 +7,12 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 from google.protobuf.message import Message
 
+from actors.snapshotting import folding_of
 from actors.tracing import current_traceparent, span
 from esper.leyline.decider import Decider, RuleBroken
 from eventstore.commit import commit_id
 from eventstore.errors import StreamMovedOn
+from eventstore.snapshot import Snapshot, Snapshots
 from eventstore.store import Appended, Context, EventStore, Recorded, StreamName
 
 State = TypeVar("State")
@@ -31,12 +33,14 @@ class Held(msgspec.Struct, Generic[State], frozen=True):
 class AggregateCache:
     """The folds of the streams used last, so that a decision need not read its aggregate's whole history.
 
-    A cached fold may be behind the log; `dispatch` finds that out when it appends, and catches up.
+    A cached fold may be behind the log; `dispatch` finds that out when it appends, and catches up. With *snapshots*, a
+    stream that is not held is read on from its newest one that the log bears out, and a long catching up leaves one.
     """
 
-    def __init__(self, capacity: int = STREAMS_HELD_AT_MOST) -> None:
+    def __init__(self, capacity: int = STREAMS_HELD_AT_MOST, *, snapshots: Snapshots | None = None) -> None:
         self._held: OrderedDict[StreamName, Held[Any]] = OrderedDict()
         self._capacity = capacity
+        self._snapshots = snapshots
 
     def get(self, decider: Decider[State, Any, Any], stream: StreamName) -> Held[State] | None:
         """Return the fold of *stream* as last seen, or None if it is not held."""
@@ -47,8 +51,15 @@ class AggregateCache:
 
     async def caught_up(self, store: EventStore, decider: Decider[State, Any, Any], stream: StreamName) -> Held[State]:
         """Return the fold of *stream* with everything that the log holds by now."""
-        held = self.get(decider, stream) or Held(decider.initial, 0, {})
-        return self.extended(decider, stream, held, await store.read_stream(stream, after_version=held.version))
+        folding = folding_of(decider) if self._snapshots else None
+        held = self.get(decider, stream)
+        if held is None and self._snapshots and folding:
+            held = _thawed(await self._snapshots.load(store, stream, folding))
+        held = held or Held(decider.initial, 0, {})
+        now = self.extended(decider, stream, held, await store.read_stream(stream, after_version=held.version))
+        if self._snapshots and folding and now.version - held.version >= self._snapshots.every:
+            await self._snapshots.keep(store, stream, folding, now.state, now.version)
+        return now
 
     def extended(
         self,
@@ -71,6 +82,13 @@ class AggregateCache:
         if len(self._held) > self._capacity:
             self._held.popitem(last=False)
         return now
+
+
+def _thawed(snapshot: Snapshot[State] | None) -> Held[State] | None:
+    if snapshot is None:
+        return None
+    commits = {commit: first_version for commit, (_, first_version) in snapshot.mark.commits.items()}
+    return Held(snapshot.state, snapshot.mark.version, commits)
 
 
 async def load(store: EventStore, decider: Decider[State, Any, Any], stream: StreamName) -> tuple[State, int]:

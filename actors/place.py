@@ -9,6 +9,7 @@ import msgspec
 
 from eventstore.blobs import FolderBlobs
 from eventstore.signing import Keys
+from eventstore.snapshot import Snapshots
 from eventstore.store import CommandBus, EventStore, QueryBus
 
 LOCK_FILE = "stack.lock"
@@ -62,6 +63,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def cache(self) -> Path:
         """What a compiler may keep between runs."""
         return self.folder / "cache"
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Folded states, so that long streams load fast; can be deleted at any time."""
+        return Snapshots(self.folder / "snapshots", self.keys)
 
     @property
     def logs(self) -> Path:

@@ -66,7 +66,7 @@ class ForgeActor:
     ) -> None:
         self._log, self._place, self._settings, self._clock = log, place, settings, clock
         self._compiler, self._epoch = compiler, epoch
-        self._cache = AggregateCache()
+        self._cache = AggregateCache(snapshots=place.snapshots)
 
     async def answer(self, delivery: CommandDelivery) -> None:
         """Bring the commanded job to its end, and only then acknowledge."""

@@ -93,6 +93,7 @@ class Trainer:
         seed_rules: Decider[Seed, SeedCommand, Any],
         policy_rules: Decider[Any, Any, Any] | None,
         sanity: Callable[[GerminateSeed], Mapping[str, float]],
+        cache: AggregateCache | None = None,
     ) -> None:
         self.run_id = run_id
         self.events_written = 0
@@ -101,7 +102,7 @@ class Trainer:
         self._log, self._clock = log, clock
         self._seed_rules, self._policy_rules = seed_rules, policy_rules
         self._sanity = sanity
-        self._cache = AggregateCache()
+        self._cache = cache or AggregateCache()
         self._missed: list[MissedFence] = []
         self._doubtful: set[str] = set()
         self._deferred: dict[str, Instant] = {}

@@ -43,7 +43,7 @@ class Librarian:
 
     def __init__(self, log: Log, place: Place, clock: Clock, epoch: int) -> None:
         self._log, self._place, self._clock, self._epoch = log, place, clock, epoch
-        self._cache = AggregateCache()
+        self._cache = AggregateCache(snapshots=place.snapshots)
 
     async def list_blueprints(self) -> None:
         """Record each blueprint of the catalogue, unless it is recorded as it is."""

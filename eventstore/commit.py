@@ -11,7 +11,9 @@ from google.protobuf.message import DecodeError, Message
 from eventstore.errors import KeyMissing, LogCorrupt, UnknownEventType
 from eventstore.signing import Keys
 from eventstore.store import Context, EventTypes, Recorded, StreamName
+from eventstore.upcasting import Written, newest
 from eventstore.v1.commit_pb2 import Commit, Event, SignedCommit
+from eventstore.vocabulary import OWN
 
 MAX_COMMIT_BYTES = 1024 * 1024 - 4096
 _Kind = TypeVar("_Kind", bound=Message)
@@ -91,7 +93,7 @@ class CommitCodec(msgspec.Struct, frozen=True):
                 Event(
                     event_id=event_id(this, index),
                     type=event.DESCRIPTOR.full_name,
-                    schema_version=self.types.version(event),
+                    schema_version=self._schema_version(event),
                     payload=event.SerializeToString(deterministic=True),
                 )
                 for index, event in enumerate(events)
@@ -109,12 +111,15 @@ class CommitCodec(msgspec.Struct, frozen=True):
             LogCorrupt: form, signature, identity or chain is wrong.
             UnknownEventType: all is well but the program is too old for it.
         """
-        commit = _parse(SignedCommit, data, position)
-        self._check_signature(commit, position)
-        body = _parse(Commit, commit.commit, position)
-        _check_identity(body, position, stream)
-        _check_link(body, position, after)
-        return self._events(body, position, stream)
+        signed = _parse(SignedCommit, data, position)
+        self._check_signature(signed, position)
+        return self._opened(signed, position, stream, after)
+
+    def unseal_unsigned(
+        self, data: bytes, position: int, stream: StreamName, after: Link | None
+    ) -> tuple[Recorded, ...]:
+        """Like `unseal`, but the signature is not looked at: for copies that anybody could have made."""
+        return self._opened(_parse(SignedCommit, data, position), position, stream, after)
 
     def reopen(self, data: bytes, position: int, stream: StreamName) -> tuple[Recorded, ...]:
         """Return the events of a commit that `seal` made a moment ago and that was stored at *position*.
@@ -129,6 +134,18 @@ class CommitCodec(msgspec.Struct, frozen=True):
         chains.extend(stream, link_after(data, events))
         return events
 
+    def _opened(
+        self, signed: SignedCommit, position: int, stream: StreamName, after: Link | None
+    ) -> tuple[Recorded, ...]:
+        body = _parse(Commit, signed.commit, position)
+        _check_identity(body, position, stream)
+        _check_link(body, position, after)
+        return self._events(body, position, stream)
+
+    def _schema_version(self, event: Message) -> int:
+        own = OWN.lookup(event.DESCRIPTOR.full_name)
+        return own[1] if own else self.types.version(event)
+
     def _check_signature(self, signed: SignedCommit, position: int) -> None:
         try:
             genuine = self.keys.verify(signed.commit, signed.key_id, signed.signature)
@@ -140,31 +157,56 @@ class CommitCodec(msgspec.Struct, frozen=True):
 
     def _events(self, commit: Commit, position: int, stream: StreamName) -> tuple[Recorded, ...]:
         context, first = _context(commit), commit.first_version
-        return tuple(
-            Recorded(
-                position=position,
-                index=index,
-                stream=stream,
-                version=first + index,
-                event_id=stored.event_id,
-                event_type=stored.type,
-                event=self._message(stored, position),
-                commit_id=commit.commit_id,
-                context=context,
+        events: list[Recorded] = []
+        for index, stored in enumerate(commit.events):
+            name, message = self._message(stored, position)
+            events.append(
+                Recorded(
+                    position=position,
+                    index=index,
+                    stream=stream,
+                    version=first + index,
+                    event_id=stored.event_id,
+                    event_type=name,
+                    event=message,
+                    commit_id=commit.commit_id,
+                    context=context,
+                )
             )
-            for index, stored in enumerate(commit.events)
-        )
+        return tuple(events)
 
-    def _message(self, stored: Event, position: int) -> Message:
-        known = self.types.lookup(stored.type)
+    def _message(self, stored: Event, position: int) -> tuple[str, Message]:
+        name, payload, known = stored.type, stored.payload, self.types.lookup(stored.type) or OWN.lookup(stored.type)
         if known is None or stored.schema_version != known[1]:
-            raise UnknownEventType(position, stored.type, stored.schema_version)
-        return _parse(known[0], stored.payload, position)
+            name, version, payload = self._newest(stored, position)
+            known = self.types.lookup(name)
+            if known is None or version != known[1]:
+                raise UnknownEventType(position, stored.type, stored.schema_version)
+        return name, _parse(known[0], payload, position)
+
+    def _newest(self, stored: Event, position: int) -> Written:
+        try:
+            return newest(self.types, Written(stored.type, stored.schema_version, stored.payload))
+        except DecodeError as error:
+            raise LogCorrupt(position, "form", f"a {stored.type} v{stored.schema_version}", str(error)) from error
 
 
 def link_after(data: bytes, events: Sequence[Recorded]) -> Link:
     """Return where the chain ends after the commit whose stored bytes are *data* and whose events are *events*."""
     return Link(events[-1].version, hashlib.sha256(data).digest())
+
+
+def previous_of(data: bytes) -> bytes:
+    """Return the SHA-256 that *data*, a verified commit, holds of its stream's previous one; empty if it is first."""
+    return Commit.FromString(SignedCommit.FromString(data).commit).previous_sha256
+
+
+def key_id_of(data: bytes) -> str:
+    """Return the id of the key that is said to have signed the sealed commit *data*; "" if it is no such thing."""
+    try:
+        return SignedCommit.FromString(data).key_id
+    except DecodeError:
+        return ""
 
 
 def _context(commit: Commit) -> Context:

@@ -15,6 +15,9 @@ EventStoreError
 ├── BlobCorrupt         a blob whose bytes are not those its digest names
 ├── CommandInvalid      a command message with a wrong signature or form
 ├── AnswerTooLarge      an answer is larger than a message may be: ask for less
+├── ArchiveBroken       a file that is no archive, or no whole one; carries where and why
+├── ImportRefused       an archive that cannot be put into this log; nothing was written
+├── BackupRefused       a backup that cannot be made, or cannot be put back there
 └── ServerError         the local nats-server
     ├── ServerMissing   none was found
     ├── ServerTooOld    the one found lacks what the log needs
@@ -142,6 +145,30 @@ class AnswerTooLarge(EventStoreError):
     def __init__(self, size: int, limit: int) -> None:
         self.size, self.limit = size, limit
         super().__init__(f"an answer of {size} bytes exceeds the limit of {limit}: ask for less at a time")
+
+
+class ArchiveBroken(EventStoreError):
+    """A file that is no archive, or no whole one. *offset* is where in the file that shows."""
+
+    def __init__(self, path: str, offset: int, reason: str) -> None:
+        self.path, self.offset, self.reason = path, offset, reason
+        super().__init__(f"{path} is no whole archive: at byte {offset}: {reason}")
+
+
+class ImportRefused(EventStoreError):
+    """An archive that cannot be put into this log; *what* is the stream or place that stands in the way."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.what, self.reason = what, reason
+        super().__init__(f"{what} was not imported: {reason}")
+
+
+class BackupRefused(EventStoreError):
+    """A backup that cannot be made, or cannot be put back there; what there was is as it was."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where, self.reason = where, reason
+        super().__init__(f"{where}: {reason}")
 
 
 class ServerError(EventStoreError):

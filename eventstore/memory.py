@@ -10,17 +10,28 @@ from functools import partial
 import msgspec
 from google.protobuf.message import Message
 
+from eventstore.backward import BackwardChains
 from eventstore.commands import refusal
 from eventstore.commit import MAX_COMMIT_BYTES, Chains, CommitCodec, commit_id
 from eventstore.errors import CommitTooLarge, LogReplaced, StoreUnavailable, StreamMovedOn
 from eventstore.heads import Head
 from eventstore.letters import Letter, LetterDelivery, Letters
 from eventstore.signing import Keys
-from eventstore.store import Appended, CommandRecord, Context, EventTypes, LogIdentity, Recorded, StreamName
+from eventstore.store import (
+    Appended,
+    CommandRecord,
+    Context,
+    EventTypes,
+    LogIdentity,
+    Mark,
+    Recorded,
+    Stored,
+    StreamName,
+)
 from eventstore.subjects import of_stream
 
 
-class _Stored(msgspec.Struct, frozen=True):
+class _Kept(msgspec.Struct, frozen=True):
     stream: StreamName
     data: bytes
 
@@ -39,7 +50,7 @@ class MemoryStore:
     ) -> None:
         self._codec = CommitCodec(keys or Keys.generate(), types)
         self._max_commit_bytes = max_commit_bytes
-        self._log: list[_Stored] = []
+        self._log: list[_Kept] = []
         self._heads: dict[StreamName, Head] = {}
         self._grown = asyncio.Event()
         self._created_ns = time.time_ns()
@@ -61,7 +72,7 @@ class MemoryStore:
             raise CommitTooLarge(len(data), self._max_commit_bytes)
         position = len(self._log) + 1
         recorded = self._codec.unseal(data, position, stream, head.end.link)
-        self._log.append(_Stored(stream, data))
+        self._log.append(_Kept(stream, data))
         head.extend(data, recorded)
         self._heads[stream] = head
         self._grown.set()
@@ -74,14 +85,61 @@ class MemoryStore:
         events = [event for position in (head.positions() if head else ()) for event in self._open(position, chains)]
         return [event for event in events if event.version > after_version]
 
+    async def read_stream_backward(
+        self, stream: StreamName, *, before_version: int | None = None, limit: int | None = None
+    ) -> Sequence[Recorded]:
+        """Return the stream's events below *before_version*, the newest first, at most *limit*."""
+        events = await self.read_stream(stream)
+        below = [event for event in events if before_version is None or event.version < before_version]
+        return below[::-1][:limit]
+
     async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
         """Yield every event whose position is in (after, until]."""
+        async with aclosing(self.read_stored(after=after, until=until)) as commits:
+            async for stored in commits:
+                for event in stored.events:
+                    yield event
+
+    async def read_all_backward(self, *, before: int | None = None, after: int = 0) -> AsyncGenerator[Recorded, None]:
+        """Yield every event whose position is in (after, before), the newest first."""
+        self._refuse_beyond_head(after)
+        chains, head = BackwardChains(), len(self._log)
+        for position in range(head if before is None else min(before - 1, head), after, -1):
+            kept = self._log[position - 1]
+            events = self._codec.unseal(kept.data, position, kept.stream, None)
+            chains.check(position, kept.data, events)
+            for event in reversed(events):
+                yield event
+        if after == 0:
+            chains.check_complete()
+
+    async def read_stored(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Stored, None]:
+        """Yield every commit whose position is in (after, until], with its bytes."""
         self._refuse_beyond_head(after)
         chains = Chains(from_start=after == 0)
         head = len(self._log)
         for position in range(after + 1, head + 1 if until is None else min(until, head) + 1):
-            for event in self._open(position, chains):
-                yield event
+            events, kept = self._open(position, chains), self._log[position - 1]
+            yield Stored(position, kept.stream, kept.data, events)
+
+    async def wait_for(self, position: int, *, timeout_s: float) -> None:
+        """Return once everything up to *position* can be read."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while len(self._log) < position:
+                    await self._grown.wait()
+        except TimeoutError as error:
+            raise StoreUnavailable(f"waiting for position {position}", f"not within {timeout_s:g} s") from error
+
+    def mark(self, stream: StreamName, version: int) -> Mark | None:
+        """Return how *stream* stood at *version*, or None if no commit ends there."""
+        head = self._heads.get(stream)
+        return head.mark(stream, version) if head else None
+
+    async def recognise(self, mark: Mark) -> bool:
+        """Say whether the log still holds what *mark* was taken from."""
+        head = self._heads.get(mark.stream)
+        return head is not None and head.holds(mark)
 
     async def follow(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
         """Yield every event after position *after*, those recorded and then those to come."""
@@ -110,10 +168,10 @@ class MemoryStore:
             raise LogReplaced(f"a log of at least {after} positions", f"{len(self._log)}")
 
     def _open(self, position: int, chains: Chains | None) -> tuple[Recorded, ...]:
-        stored = self._log[position - 1]
+        kept = self._log[position - 1]
         if chains is None:
-            return self._codec.unseal(stored.data, position, stored.stream, None)
-        return self._codec.read(stored.data, position, stored.stream, chains)
+            return self._codec.unseal(kept.data, position, kept.stream, None)
+        return self._codec.read(kept.data, position, kept.stream, chains)
 
 
 class MemoryBus:

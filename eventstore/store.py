@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 from google.protobuf.message import Message
 
+from eventstore.upcasting import Upcaster
+
 
 class StreamName(NamedTuple):
     """One aggregate's own stream; both parts are non-empty and hold only letters, digits, '-' and '_'."""
@@ -26,6 +28,10 @@ class EventTypes(Protocol):
 
     def version(self, event: Message, /) -> int:
         """Return the schema version under which *event* is written."""
+        ...
+
+    def upcaster(self, name: str, schema_version: int) -> Upcaster | None:
+        """Return the step that leads on from an old version of type *name*, or None if none does."""
         ...
 
 
@@ -63,6 +69,29 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     event: Message
     commit_id: str
     context: Context
+
+
+class Stored(NamedTuple):
+    """One commit as the log holds it: its place, the exact bytes, and the events that were verified from them."""
+
+    position: int
+    stream: StreamName
+    data: bytes
+    events: tuple[Recorded, ...]
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """How a stream stood at *version*: enough to recognise that very history again, and to go on from there.
+
+    `sha256` is that of the stored message whose last event is *version*, and through the chain fixes all before it;
+    `commits` maps each commit up to there to its position and the version of its first event.
+    """
+
+    stream: StreamName
+    version: int
+    position: int
+    sha256: bytes
+    commits: dict[str, tuple[int, int]]
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -117,11 +146,58 @@ class EventStore(Protocol):
         """
         ...
 
+    async def read_stream_backward(
+        self, stream: StreamName, *, before_version: int | None = None, limit: int | None = None
+    ) -> Sequence[Recorded]:
+        """Return the stream's events below *before_version* (default: all), the newest first, at most *limit*.
+
+        Raises: as `read_stream`.
+        """
+        ...
+
     def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
         """Yield every event whose position is in (after, until], in order; *until* defaults to the present head.
 
         Raises: as `read_stream`, at the first event that fails.
             LogReplaced: the log ends before *after*: it is not the log that this position came from.
+        """
+        ...
+
+    def read_all_backward(self, *, before: int | None = None, after: int = 0) -> AsyncGenerator[Recorded, None]:
+        """Yield every event whose position is in (after, before), the newest first; *before* defaults to the end.
+
+        Each commit is verified against the later ones of its stream that were met; of a stream's newest one, signature
+        and form are verified and the link to what follows is not known. The order within a commit is reversed too.
+
+        Raises: as `read_all`.
+        """
+        ...
+
+    def read_stored(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Stored, None]:
+        """Like `read_all`, by whole commits and with the bytes that were verified: for copies and audits."""
+        ...
+
+    async def wait_for(self, position: int, *, timeout_s: float) -> None:
+        """Return once everything up to *position* can be read here: how to read one's own write elsewhere.
+
+        Raises:
+            StoreUnavailable: it could not within *timeout_s* seconds.
+        """
+        ...
+
+    def mark(self, stream: StreamName, version: int) -> Mark | None:
+        """Return how *stream* stood at *version*, or None if this store has not seen it end a commit there."""
+        ...
+
+    async def recognise(self, mark: Mark) -> bool:
+        """Say whether the log still holds what *mark* was taken from; if so, the stream may be read on from there.
+
+        Checked: the message at the mark's position is genuine, is that stream's, and has the mark's SHA-256; what lies
+        before it is taken on the word of the chain.
+
+        Raises:
+            StoreUnavailable: the log did not answer.
+            LogCorrupt, UnknownEventType: what is stored there fails verification.
         """
         ...
 

@@ -21,7 +21,7 @@ def shared_nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loc
 @pytest.fixture
 def nats_server(shared_nats_server: LocalServer) -> LocalServer:
     """A real nats-server without any stream; do not stop it."""
-    asyncio.run(_delete_streams(shared_nats_server.url))
+    asyncio.run(delete_streams(shared_nats_server.url))
     return shared_nats_server
 
 
@@ -34,7 +34,8 @@ def own_nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalS
     asyncio.run(server.stop())
 
 
-async def _delete_streams(url: str) -> None:
+async def delete_streams(url: str) -> None:
+    """Leave nothing of a log on the server."""
     client = await nats.connect(url)
     for stream in await client.jsm().streams_info():
         if stream.config.name in {EVENTS, COMMANDS, DEAD_LETTERS}:

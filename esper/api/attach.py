@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from actors.clock import SystemClock
+from actors.dispatch import AggregateCache
 from actors.ids import new_id
 from actors.logs import configure_if_unset
 from actors.place import Place
@@ -140,6 +141,7 @@ def _session(script: Script, opened: OpenLog, place: Place, close: Callable[[], 
         seed_rules=seed_rules(settings.gates),
         policy_rules=policy(settings.policy) if script.controller == HEURISTIC else None,
         sanity=sanity,
+        cache=AggregateCache(snapshots=place.snapshots),
     )
     fences = Fences(opened.loop, trainer, growth, place, model, settings)
     checkpoints = Checkpoints(trainer, place, growth, script, fences.call)

@@ -1,15 +1,28 @@
 """Every event type of the language, by its full protobuf name."""
 
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
 from google.protobuf.message import Message
 
 from esper.leyline.v1 import actor_pb2, blueprint_pb2, job_pb2, kernel_pb2, policy_pb2, report_pb2, run_pb2, seed_pb2
 
+Upcaster: TypeAlias = Callable[[bytes], tuple[str, int, bytes]]
+"""From the payload of one released type and version to the (type, version, payload) that took its place."""
+
 
 class Vocabulary:
-    """A fixed set of message types, each with the schema version it is written under."""
+    """A fixed set of message types, each with the schema version it is written under.
 
-    def __init__(self, versions: dict[type[Message], int]) -> None:
+    *upcasters* maps every (full type name, schema version) that was released and is no longer written to the step that
+    leads on from it, so that history stays readable.
+    """
+
+    def __init__(
+        self, versions: dict[type[Message], int], upcasters: Mapping[tuple[str, int], Upcaster] | None = None
+    ) -> None:
         self._versions = versions
+        self._upcasters = dict(upcasters or {})
         self._classes = {kind.DESCRIPTOR.full_name: kind for kind in versions}
 
     def lookup(self, name: str) -> tuple[type[Message], int] | None:
@@ -24,6 +37,10 @@ class Vocabulary:
             KeyError: its type is not part of this vocabulary.
         """
         return self._versions[type(message)]
+
+    def upcaster(self, name: str, schema_version: int) -> Upcaster | None:
+        """Return the step that leads on from version *schema_version* of type *name*, or None if none does."""
+        return self._upcasters.get((name, schema_version))
 
     def names(self) -> tuple[str, ...]:
         """Return the full names of all types, sorted."""

@@ -1,20 +1,25 @@
 """The event store on JetStream: one decision is one message, and only an acknowledged one counts."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.message import Message
 
-from eventstore.commit import MAX_COMMIT_BYTES, Chains, CommitCodec, commit_id, link_after
+from eventstore.backward import BackwardChains
+from eventstore.commit import MAX_COMMIT_BYTES, Chains, CommitCodec, Link, commit_id, link_after
 from eventstore.errors import CommitTooLarge, LogCorrupt, LogFull, LogReplaced, StoreUnavailable, StreamMovedOn
 from eventstore.heads import End, Head
 from eventstore.oona.jetstream import HEADER_ROOM_BYTES, LOG_FULL, WRONG_LAST_SEQUENCE, JetStream, Refused, StreamInfo
 from eventstore.oona.pull import Raw
-from eventstore.oona.reading import LogReader
+from eventstore.oona.reading import BATCH, LogReader
 from eventstore.oona.streams import EVENTS
-from eventstore.store import Appended, Context, LogIdentity, Recorded, StreamName
+from eventstore.store import Appended, Context, LogIdentity, Mark, Recorded, Stored, StreamName
 from eventstore.subjects import of_stream, stream_of
+
+BIRTH = "esper-created-ns"
+"""Stream metadata: when a restored log was first created."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,8 +58,43 @@ class OonaStore:
         events = await self._read_from(stream, known.end_at(after_version) if known else End())
         return [event for event in events if event.version > after_version]
 
+    async def read_stream_backward(
+        self, stream: StreamName, *, before_version: int | None = None, limit: int | None = None
+    ) -> Sequence[Recorded]:
+        """Return the stream's events below *before_version*, the newest first, at most *limit*."""
+        end = (await self._refresh(stream)).version + 1
+        top = end if before_version is None else min(before_version, end)
+        bottom = 0 if limit is None else max(0, top - 1 - limit)
+        events = await self.read_stream(stream, after_version=bottom)
+        return [event for event in reversed(events) if event.version < top]
+
     async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
         """Yield every event whose position is in (after, until]."""
+        async with aclosing(self.read_stored(after=after, until=until)) as commits:
+            async for stored in commits:
+                for event in stored.events:
+                    yield event
+
+    async def read_all_backward(self, *, before: int | None = None, after: int = 0) -> AsyncGenerator[Recorded, None]:
+        """Yield every event whose position is in (after, before), the newest first."""
+        head = (await self._info()).state.last_seq
+        _refuse_beyond(head, after)
+        chains, top = BackwardChains(), head if before is None else min(before - 1, head)
+        while top > after:
+            bottom = max(after, top - BATCH)
+            async with aclosing(self._reader.until(after=bottom, until=top)) as batches:
+                raws = [raw async for batch in batches for raw in batch]
+            for raw in reversed(raws):
+                events = self._codec.unseal(raw.data, raw.position, _stream(raw), None)
+                chains.check(raw.position, raw.data, events)
+                for event in reversed(events):
+                    yield event
+            top = bottom
+        if after == 0:
+            chains.check_complete()
+
+    async def read_stored(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Stored, None]:
+        """Yield every commit whose position is in (after, until], with its bytes."""
         head = (await self._info()).state.last_seq
         _refuse_beyond(head, after)
         last = head if until is None else min(until, head)
@@ -63,8 +103,7 @@ class OonaStore:
         async with aclosing(self._reader.until(after=after, until=served)) as batches:
             async for batch in batches:
                 for raw in batch:
-                    for event in self._unseal(raw, chains):
-                        yield event
+                    yield Stored(raw.position, _stream(raw), raw.data, self._unseal(raw, chains))
         if served < last:
             raise LogCorrupt(served + 1, "position", str(served + 1), "nothing that the server can read")
 
@@ -77,6 +116,37 @@ class OonaStore:
                 for raw in batch:
                     for event in self._unseal(raw, chains):
                         yield event
+
+    async def wait_for(self, position: int, *, timeout_s: float) -> None:
+        """Return once everything up to *position* can be read here."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                head = (await self._info()).state.last_seq
+                async with aclosing(self._reader.forever(after=min(position - 1, head))) as batches:
+                    while head < position:
+                        head = (await anext(batches))[-1].position
+        except TimeoutError as error:
+            raise StoreUnavailable(f"waiting for position {position}", f"not within {timeout_s:g} s") from error
+
+    def mark(self, stream: StreamName, version: int) -> Mark | None:
+        """Return how *stream* stood at *version*, or None if this store has not seen it end a commit there."""
+        head = self._heads.get(stream)
+        return head.mark(stream, version) if head else None
+
+    async def recognise(self, mark: Mark) -> bool:
+        """Say whether the log still holds what *mark* was taken from; if so, the stream is read on from there."""
+        head = self._heads.get(mark.stream)
+        if head is not None and head.version >= mark.version and head.holds(mark):
+            return True
+        stored = await self._jetstream.message(EVENTS, mark.position)
+        if stored is None or stream_of(stored.subject) != mark.stream:
+            return False
+        events = self._codec.unseal(stored.data, mark.position, mark.stream, None)
+        if link_after(stored.data, events) != Link(mark.version, mark.sha256):
+            return False
+        if head is None:
+            self._heads[mark.stream] = Head.at(mark)
+        return True
 
     async def identity(self) -> LogIdentity:
         """Return what tells this log from another, with its present head."""
@@ -165,10 +235,7 @@ class OonaStore:
         return [event for _, events in read for event in events]
 
     def _unseal(self, raw: Raw, chains: Chains) -> tuple[Recorded, ...]:
-        stream = stream_of(raw.subject)
-        if stream is None:
-            raise LogCorrupt(raw.position, "subject", "esper.evt.<aggregate>.<id>", raw.subject)
-        return self._codec.read(raw.data, raw.position, stream, chains)
+        return self._codec.read(raw.data, raw.position, _stream(raw), chains)
 
     async def _info(self) -> StreamInfo:
         info = await self._jetstream.stream_info(EVENTS)
@@ -180,8 +247,17 @@ class OonaStore:
 def identity_of(info: StreamInfo) -> LogIdentity:
     """Return the identity that *info* tells; an empty log begins at position 1."""
     created = info.created or _EPOCH
-    created_ns = (created - _EPOCH) // timedelta(microseconds=1) * 1000
+    metadata: dict[str, str] = info.config.get("metadata") or {}
+    born = metadata.get(BIRTH)
+    created_ns = int(born) if born else (created - _EPOCH) // timedelta(microseconds=1) * 1000
     return LogIdentity(created_ns, max(1, info.state.first_seq), info.state.last_seq)
+
+
+def _stream(raw: Raw) -> StreamName:
+    stream = stream_of(raw.subject)
+    if stream is None:
+        raise LogCorrupt(raw.position, "subject", "esper.evt.<aggregate>.<id>", raw.subject)
+    return stream
 
 
 def _refuse_beyond(head: int, after: int) -> None:

@@ -31,3 +31,15 @@ for group, target, summary in (
     (QUESTIONS, "ops.cli.version:version", "Show the versions that matter in a bug report."),
 ):
     app.command(target, group=group, help=summary)
+
+log = App(name="log", group=HISTORY, help="Check, copy and move the log itself.", version_flags=())
+app.command(log)
+
+for target, summary in (
+    ("ops.cli.log_commands:verify", "Check every commit of the log, or of an archive file."),
+    ("ops.cli.log_commands:export", "Write a run into one file that can be verified anywhere."),
+    ("ops.cli.log_commands:import_", "Put an exported run into this log."),
+    ("ops.cli.log_commands:backup", "Copy the whole log and its blobs, and try the copy."),
+    ("ops.cli.log_commands:restore", "Put a backup back where there is no log."),
+):
+    log.command(target, name=target.partition(":")[2].removesuffix("_"), help=summary)

@@ -31,6 +31,7 @@ class OpenLog(msgspec.Struct, frozen=True, kw_only=True):
     store: EventStore
     bus: Bus
     place: Place
+    url: str
     stack_up: bool
     bytes_found: int | None = None
 
@@ -63,6 +64,7 @@ async def open_log(options: Options) -> AsyncGenerator[OpenLog]:
                 store=log.store,
                 bus=log.bus,
                 place=place,
+                url=server.url,
                 stack_up=server.stack_up,
                 bytes_found=server.bytes_found,
             )

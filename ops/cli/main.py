@@ -60,7 +60,7 @@ def _log_failed(error: EventStoreError) -> int:
         ):
             return _failed(str(error), 3)
         case LogCorrupt() | LogReplaced() | UnknownEventType():
-            return _failed(f"{error}. Check the whole log: esper replay latest --verify", 1)
+            return _failed(f"{error}. Check the whole log: esper log verify", 1)
         case _:
             return _failed(str(error), 1)
 

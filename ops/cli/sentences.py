@@ -56,6 +56,8 @@ from esper.leyline.v1.seed_pb2 import (
     SlotTerminated,
 )
 from esper.leyline.v1.site_pb2 import SiteShape
+from esper.nissa.words import word
+from eventstore.v1.archive_pb2 import LogImported
 
 
 @singledispatch
@@ -152,7 +154,7 @@ def _(event: SeedTrainingStarted) -> str:
 
 @sentence.register
 def _(event: SeedBlendingStarted) -> str:
-    curve = AlphaCurve.Name(event.curve).removeprefix("ALPHA_CURVE_").lower()
+    curve = word(AlphaCurve, event.curve)
     return f"alpha {event.alpha_from:g} -> {event.alpha_target:g}, {curve} over {_count(event.ramp_steps, 'step')}"
 
 
@@ -178,7 +180,7 @@ def _(event: SeedFossilized) -> str:
 
 @sentence.register
 def _(event: SeedCulled) -> str:
-    by = CullInitiator.Name(event.initiator).removeprefix("CULL_INITIATOR_").lower()
+    by = word(CullInitiator, event.initiator)
     return f"removed while {stage_name(event.from_stage)}, by {by}: {event.reason}"
 
 
@@ -209,7 +211,7 @@ def _(event: SeedCommandRefused) -> str:
 
 @sentence.register
 def _(event: DecisionMade) -> str:
-    action = DecisionAction.Name(event.action).removeprefix("DECISION_ACTION_").lower()
+    action = word(DecisionAction, event.action)
     about = [event.blueprint_id, f"at {event.seed_id}" if event.seed_id else ""]
     # The reason names the seed itself, as a rule.
     target = "" if event.seed_id in event.reason else "".join(f" {part}" for part in about if part)
@@ -229,7 +231,7 @@ def _(event: FieldReportOpened) -> str:
 
 @sentence.register
 def _(event: FieldReportWritten) -> str:
-    outcome = FieldReportOutcome.Name(event.outcome).removeprefix("FIELD_REPORT_OUTCOME_").lower()
+    outcome = word(FieldReportOutcome, event.outcome)
     told = next((name for name in ("contribution", "score_delta") if name in event.metrics), "")
     number = f"{told.replace('_', ' ')} {event.metrics[told]:+.4f}" if told else event.notes
     detail = ", ".join(part for part in (event.attribution, number) if part)
@@ -272,7 +274,7 @@ def _(event: CompileAttemptStarted) -> str:
 
 @sentence.register
 def _(event: CompileStageCompleted) -> str:
-    stage = CompileStage.Name(event.timing.stage).removeprefix("COMPILE_STAGE_").lower()
+    stage = word(CompileStage, event.timing.stage)
     return f"{stage} took {event.timing.duration_ms:,.0f} ms"
 
 
@@ -305,13 +307,20 @@ def _(event: ActorStarted) -> str:
 
 def gate_name(gate: SeedLifecycleGate, profile: str) -> str:
     """Return a gate's short name: "G2", or "G4 (fossilize)" under a profile other than the strict one."""
-    short = SeedLifecycleGate.Name(gate).split("_")[2]
+    short = word(SeedLifecycleGate, gate).partition("_")[0].upper()
     return short if profile in ("", "strict") else f"{short} ({profile})"
+
+
+@sentence.register
+def _(event: LogImported) -> str:
+    signed = "" if event.signatures_verified else "; its signatures could not be checked"
+    source = f"positions {event.first_position} to {event.last_position} of another log"
+    return f"imported {event.subject}: {event.commits} commits, {source} (archive {event.archive_sha256[:12]}){signed}"
 
 
 def stage_name(stage: SeedLifecycleStage) -> str:
     """Return a stage's name as people write it: "blending"."""
-    return SeedLifecycleStage.Name(stage).removeprefix("SEED_STAGE_").lower()
+    return word(SeedLifecycleStage, stage)
 
 
 def _shortfall(event: GateEvaluated, check: str) -> str:
@@ -322,7 +331,7 @@ def _shortfall(event: GateEvaluated, check: str) -> str:
 
 
 def _engine(verdict: EngineVerdict, fallback_reason: str) -> str:
-    name = EngineVerdict.Name(verdict).removeprefix("ENGINE_VERDICT_").lower()
+    name = word(EngineVerdict, verdict)
     return f"runs {name}" + (f" because {fallback_reason}" if fallback_reason else "")
 
 

@@ -3,11 +3,12 @@
 import asyncio
 from contextlib import aclosing
 
+import msgspec
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue, Int64Value
 
-from eventstore.commit import commit_id, event_id
-from eventstore.errors import CommitTooLarge, LogReplaced, StreamMovedOn
+from eventstore.commit import commit_id, event_id, previous_of
+from eventstore.errors import CommitTooLarge, LogReplaced, StoreUnavailable, StreamMovedOn
 from eventstore.store import EventStore, Recorded, StreamName
 from tests.eventstore.vocabulary import OTHER, SEED, command_id, context, said, words
 
@@ -143,6 +144,54 @@ class EventStoreContract:
         await store.append(SEED, said("c"), expected=2, context=context())
         async with asyncio.timeout(10), aclosing(store.follow(after=1)) as following:
             assert (await anext(following)).event.value == "c"
+
+    async def test_a_stream_is_read_backward(self, store: EventStore):
+        await store.append(SEED, said("a", "b"), expected=0, context=context())
+        await store.append(SEED, said("c", "d"), expected=2, context=context())
+        assert words(list(await store.read_stream_backward(SEED))) == ["d", "c", "b", "a"]
+        assert words(list(await store.read_stream_backward(SEED, limit=3))) == ["d", "c", "b"]
+        assert words(list(await store.read_stream_backward(SEED, before_version=3, limit=1))) == ["b"]
+        assert list(await store.read_stream_backward(OTHER)) == []
+
+    async def test_all_is_read_backward_as_the_mirror_of_forward(self, store: EventStore):
+        for number in range(700):
+            stream = (SEED, OTHER)[number % 2]
+            await store.append(stream, [Int64Value(value=number)], expected=number // 2, context=context())
+        assert [event async for event in store.read_all_backward()] == (await everything(store))[::-1]
+        between = [event async for event in store.read_all_backward(before=620, after=10)]
+        assert between == (await everything(store, after=10, until=619))[::-1]
+
+    async def test_a_commit_is_read_with_the_bytes_that_were_verified(self, store: EventStore):
+        appended = await store.append(SEED, said("a", "b"), expected=0, context=context())
+        [stored] = [stored async for stored in store.read_stored()]
+        assert (stored.position, stored.stream, stored.events) == (1, SEED, appended.events)
+        assert previous_of(stored.data) == b""
+
+    async def test_a_writer_can_wait_until_its_own_write_can_be_read(self, store: EventStore):
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(store.wait_for(2, timeout_s=10))
+            await store.append(SEED, said("a"), expected=0, context=context())
+            await store.append(SEED, said("b"), expected=1, context=context())
+        assert waiting.done()
+        await store.wait_for(1, timeout_s=1)
+
+    async def test_waiting_for_a_position_that_never_comes_ends(self, store: EventStore):
+        with pytest.raises(StoreUnavailable, match="waiting for position 5"):
+            await store.wait_for(5, timeout_s=0.05)
+
+    async def test_a_marked_history_is_recognised_and_another_is_not(self, store: EventStore):
+        await store.append(SEED, said("a", "b"), expected=0, context=context())
+        await store.append(SEED, said("c"), expected=2, context=context())
+        mark = store.mark(SEED, 2)
+        assert mark is not None
+        assert (mark.version, mark.position, list(mark.commits.values())) == (2, 1, [(1, 1)])
+        assert await store.recognise(mark)
+        assert not await store.recognise(msgspec.structs.replace(mark, sha256=b"x" * 32))
+        assert not await store.recognise(msgspec.structs.replace(mark, stream=OTHER))
+
+    async def test_there_is_no_mark_within_a_commit_or_beyond_the_end(self, store: EventStore):
+        await store.append(SEED, said("a", "b"), expected=0, context=context())
+        assert [store.mark(SEED, version) for version in (0, 1, 3)] == [None, None, None]
 
     async def test_the_identity_tells_birth_and_extent(self, store: EventStore):
         before = await store.identity()

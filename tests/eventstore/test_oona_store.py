@@ -153,3 +153,23 @@ async def test_durability_is_what_the_server_says(nats_server: LocalServer):
         assert asked.durable
     async with open_log(nats_server.url, keys=Keys("k"), types=TYPES, commands=TYPES) as unasked:
         assert not unasked.durable
+
+
+async def test_a_new_process_reads_on_from_a_mark_without_reading_what_is_before_it(oona: Oona, second_oona: Oona):
+    for number in range(5):
+        await oona.store.append(SEED, said(str(number)), expected=number, context=context())
+    mark = oona.store.mark(SEED, 4)
+    assert mark is not None
+    assert await second_oona.store.recognise(mark)
+    assert words(list(await second_oona.store.read_stream(SEED, after_version=4))) == ["4"]
+    assert words(list(await second_oona.store.read_stream(SEED))) == ["0", "1", "2", "3", "4"]
+
+
+async def test_a_command_answered_before_the_mark_is_still_known(oona: Oona, second_oona: Oona):
+    given = context()
+    first = await oona.store.append(SEED, said("a"), expected=0, context=given)
+    mark = oona.store.mark(SEED, 1)
+    assert mark is not None
+    assert await second_oona.store.recognise(mark)
+    again = await second_oona.store.append(SEED, said("b"), expected=1, context=given)
+    assert (again.duplicate, again.events) == (True, first.events)

@@ -22,6 +22,9 @@ class Types:
     def version(self, event: Message) -> int:
         return 1
 
+    def upcaster(self, name: str, schema_version: int) -> None:
+        return None
+
 
 TYPES = Types(StringValue, Int64Value, BytesValue)
 FEWER_TYPES = Types(Int64Value)

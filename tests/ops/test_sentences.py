@@ -33,3 +33,8 @@ def test_a_cull_says_from_which_stage_by_whom_and_why() -> None:
         from_stage=SeedLifecycleStage.SEED_STAGE_PROBATIONARY,
     )
     assert sentence(culled) == "removed while probationary, by policy: it does not pay"
+
+
+def test_an_enum_number_from_a_later_version_is_shown_as_the_number_it_is() -> None:
+    later = SeedCulled.FromString(SeedCulled(reason="it shrank").SerializeToString() + b"\x20\x63")
+    assert (later.from_stage, sentence(later)) == (99, "removed while 99, by unspecified: it shrank")

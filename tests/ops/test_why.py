@@ -29,7 +29,7 @@ def test_why_shows_each_gate_input_against_its_limit(esper: Esper) -> None:
 def test_why_for_people_names_the_failed_number_and_the_next_commands(esper: Esper) -> None:
     ran = esper("why", "latest", "19")
     assert any("probe_gain" in line and "FAILED" in line for line in ran.out.splitlines())
-    assert "esper replay f3a10000 --at 18" in ran.err
+    assert "esper replay f3a100000000 --at 18" in ran.err
 
 
 def test_why_of_one_event_of_a_commit_starts_there(esper: Esper) -> None:
