@@ -140,6 +140,9 @@ class EventStore(Protocol):
         ...
 
 
+DELIVERIES_AT_MOST = 5
+
+
 class BlobStore(Protocol):
     """Big bytes by the SHA-256 of their content; immutable, so that writing twice is harmless."""
 
@@ -226,8 +229,14 @@ class CommandBus(Protocol):
         """
         ...
 
-    def commands(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator[CommandDelivery, None]:
-        """Yield the commands for *target*, one at a time, oldest first, without end."""
+    def commands(
+        self, target: str, *, ack_wait_s: float = 60.0, deliveries_at_most: int = DELIVERIES_AT_MOST
+    ) -> AsyncGenerator[CommandDelivery, None]:
+        """Yield the commands for *target*, one at a time, oldest first, without end.
+
+        One that is refused (see `eventstore.admission`) is not yielded; one that was yielded *deliveries_at_most* times
+        and never settled is not yielded again. Both end among the dead letters, once.
+        """
         ...
 
     def events(self, name: str, aggregates: Sequence[str]) -> AsyncGenerator[EventDelivery, None]:

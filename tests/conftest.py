@@ -7,7 +7,6 @@ import nats
 import pytest
 
 from eventstore.oona.server import LocalServer
-from eventstore.oona.streams import COMMANDS, DEAD_LETTERS, EVENTS
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +36,5 @@ def own_nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalS
 async def _delete_streams(url: str) -> None:
     client = await nats.connect(url)
     for stream in await client.jsm().streams_info():
-        if stream.config.name in {EVENTS, COMMANDS, DEAD_LETTERS}:
-            await client.jsm().delete_stream(stream.config.name)
+        await client.jsm().delete_stream(str(stream.config.name))
     await client.close()

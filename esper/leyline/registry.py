@@ -2,7 +2,17 @@
 
 from google.protobuf.message import Message
 
-from esper.leyline.v1 import actor_pb2, blueprint_pb2, job_pb2, kernel_pb2, policy_pb2, report_pb2, run_pb2, seed_pb2
+from esper.leyline.v1 import (
+    actor_pb2,
+    blueprint_pb2,
+    fabric_pb2,
+    job_pb2,
+    kernel_pb2,
+    policy_pb2,
+    report_pb2,
+    run_pb2,
+    seed_pb2,
+)
 
 
 class Vocabulary:
@@ -70,6 +80,9 @@ EVENTS = Vocabulary(
         job_pb2.CompileAttemptFailed: 1,
         job_pb2.CompileJobQuarantined: 1,
         actor_pb2.ActorStarted: 1,
+        fabric_pb2.DeadLetterBuried: 1,
+        fabric_pb2.DeadLetterRetried: 1,
+        fabric_pb2.DeadLetterDropped: 1,
     }
 )
 

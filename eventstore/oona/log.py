@@ -8,8 +8,10 @@ from eventstore.commands import CommandCodec
 from eventstore.commit import CommitCodec
 from eventstore.oona.bus import OonaBus
 from eventstore.oona.connection import Connection
+from eventstore.oona.dead import DeadLetters
 from eventstore.oona.jetstream import JetStream
 from eventstore.oona.monitor import is_durable
+from eventstore.oona.nonces import OonaNonces
 from eventstore.oona.store import OonaStore
 from eventstore.oona.streams import StreamSizes, ensure
 from eventstore.signing import Keys
@@ -17,14 +19,17 @@ from eventstore.store import EventTypes
 
 
 class Oona:
-    """A connection to the log: `store` to record and read, `bus` to command and ask.
+    """A connection to the log: `store` to record and read, `bus` to command and ask, `dead` for what was given up.
 
     `durable` says whether an acknowledgement means that the bytes are on the disk; it is True only if the server's
     monitor was asked and said so.
     """
 
-    def __init__(self, connection: Connection, store: OonaStore, bus: OonaBus, *, durable: bool) -> None:
+    def __init__(
+        self, connection: Connection, store: OonaStore, bus: OonaBus, dead: DeadLetters, *, durable: bool
+    ) -> None:
         self._connection = connection
+        self.dead = dead
         self.store = store
         self.bus = bus
         self.durable = durable
@@ -66,8 +71,9 @@ async def connect(
     except BaseException:
         await connection.close()
         raise
-    store = OonaStore(jetstream, commits)
-    return Oona(connection, store, OonaBus(jetstream, CommandCodec(keys, commands), commits), durable=durable)
+    codec = CommandCodec(keys, commands)
+    bus = OonaBus(jetstream, codec, commits, OonaNonces(jetstream))
+    return Oona(connection, OonaStore(jetstream, commits), bus, DeadLetters(jetstream, codec), durable=durable)
 
 
 @asynccontextmanager

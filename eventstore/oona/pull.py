@@ -19,12 +19,13 @@ class Interrupted(Exception):
     """The flow broke: a gap, a missed heartbeat, a deleted consumer, a lost connection. Start anew where you were."""
 
 
-class Raw(msgspec.Struct, frozen=True):
-    """A message as it came from its stream, not yet verified."""
+class Raw(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as it came from its stream, not yet verified; `stored_at_ns` is when the server stored it."""
 
     position: int
     consumer_sequence: int
     attempt: int
+    stored_at_ns: int
     subject: str
     data: bytes
     headers: Mapping[str, str]
@@ -102,7 +103,7 @@ class Pull:
     def _take(self, message: Msg) -> None:
         tokens = message.reply.split(".")
         first = 4 if len(tokens) == _V1_TOKENS else 6
-        attempt, position, consumer_sequence = (int(part) for part in tokens[first : first + 3])
+        attempt, position, consumer_sequence, stored_at_ns = (int(part) for part in tokens[first : first + 4])
         if self._gapless and consumer_sequence != self._consumer_sequence + 1:
             self._broken = self._broken or f"message {self._consumer_sequence + 1} of the flow is missing"
         if self._broken:
@@ -111,7 +112,16 @@ class Pull:
         self._owed -= 1
         headers = message.headers or {}
         self._taken.append(
-            Raw(position, consumer_sequence, attempt, message.subject, message.data, headers, message.reply)
+            Raw(
+                position=position,
+                consumer_sequence=consumer_sequence,
+                attempt=attempt,
+                stored_at_ns=stored_at_ns,
+                subject=message.subject,
+                data=message.data,
+                headers=headers,
+                reply=message.reply,
+            )
         )
 
     def _heed(self, headers: Mapping[str, str]) -> None:

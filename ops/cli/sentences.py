@@ -17,6 +17,7 @@ from esper.leyline.v1.enums_pb2 import (
     SeedLifecycleGate,
     SeedLifecycleStage,
 )
+from esper.leyline.v1.fabric_pb2 import DeadLetterBuried, DeadLetterDropped, DeadLetterRetried
 from esper.leyline.v1.job_pb2 import (
     CompileAttemptFailed,
     CompileAttemptStarted,
@@ -301,6 +302,24 @@ def _(event: CompileJobQuarantined) -> str:
 def _(event: ActorStarted) -> str:
     durable = "durable" if event.durable else "NOT durable"
     return f"start {event.epoch} on {event.host}, process {event.pid}, log {durable}"
+
+
+@sentence.register
+def _(event: DeadLetterBuried) -> str:
+    letter = event.letter
+    what = letter.command_type.rpartition(".")[2] or "a message"
+    tries = _count(letter.deliveries, "try").replace("trys", "tries")
+    return f"{what} for {letter.consumer} given up after {tries} ({letter.reason}): {letter.error}"
+
+
+@sentence.register
+def _(event: DeadLetterRetried) -> str:
+    return f"queued again by {event.by}, retry {event.retry}" + (f": {event.note}" if event.note else "")
+
+
+@sentence.register
+def _(event: DeadLetterDropped) -> str:
+    return f"dropped by {event.by}" + (f": {event.note}" if event.note else "")
 
 
 def gate_name(gate: SeedLifecycleGate, profile: str) -> str:
