@@ -53,7 +53,7 @@ ROSTER = (
         module="actors.warden",
         function="run_warden",
         aggregate_id="warden",
-        readers=frozenset({"dead-letters"}),
+        readers=frozenset({"warden", "dead-letters"}),
         needs_server=True,
     ),
     Entry(

@@ -244,6 +244,22 @@ class CommandBus(Protocol):
         ...
 
 
+class AlarmBus(Protocol):
+    """A lane of its own for emergencies: never shed, never refused for how much waits."""
+
+    async def alarm(self, record: CommandRecord) -> None:
+        """Put the emergency *record* in its target's emergency queue, past everything that waits.
+
+        Raises:
+            StoreUnavailable: not known whether it was queued; send it again.
+        """
+        ...
+
+    def alarms(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator[CommandDelivery, None]:
+        """Yield the emergencies for *target*, oldest first, without end and as often as it takes."""
+        ...
+
+
 class QueryBus(Protocol):
     """Request and reply, at most once, for reading: nothing durable hangs on it."""
 

@@ -8,6 +8,7 @@ EVENTS = "esper.evt"
 COMMANDS = "esper.cmd"
 DEAD_LETTERS = "esper.dead"
 NONCES = "esper.nonce"
+EMERGENCY = "esper.emg"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -50,3 +51,8 @@ def of_target(target: str) -> str:
 def of_nonce(target: str, command_id: str) -> str:
     """Return the subject that is taken once *target* was given the command called *command_id*."""
     return f"{NONCES}.{token(target)}.{token(command_id)}"
+
+
+def of_emergency(target: str) -> str:
+    """Return the subject of emergencies for *target*."""
+    return f"{EMERGENCY}.{token(target)}"

@@ -83,6 +83,9 @@ EVENTS = Vocabulary(
         fabric_pb2.DeadLetterBuried: 1,
         fabric_pb2.DeadLetterRetried: 1,
         fabric_pb2.DeadLetterDropped: 1,
+        fabric_pb2.BreakerStateChanged: 1,
+        fabric_pb2.EmergencyRaised: 1,
+        fabric_pb2.EmergenciesCoalesced: 1,
     }
 )
 
@@ -90,5 +93,6 @@ COMMANDS = Vocabulary(
     {
         kernel_pb2.RequestKernel: 1,
         job_pb2.CompileBlueprint: 1,
+        fabric_pb2.RaiseEmergency: 1,
     }
 )

@@ -18,10 +18,11 @@ from eventstore.oona.delivery import OonaCommandDelivery, OonaEventDelivery
 from eventstore.oona.durable import DurableReader
 from eventstore.oona.jetstream import HEADER_ROOM_BYTES, LOG_FULL, JetStream, Refused
 from eventstore.oona.pull import Raw
-from eventstore.oona.streams import COMMANDS, EVENTS
+from eventstore.oona.streams import COMMANDS, EMERGENCY, EVENTS
 from eventstore.store import DELIVERIES_AT_MOST, CommandRecord, Recorded
 
 MAX_UNSETTLED_COMMANDS = 64
+MAX_UNSETTLED_ALARMS = 4096
 EVENT_ACK_WAIT_S = 60.0
 
 
@@ -52,17 +53,28 @@ class OonaBus:
             StoreUnavailable: not known whether it was queued; send it again.
             LogFull, CommitTooLarge: it was not queued.
         """
+        await self._queue(record, COMMANDS, subjects.of_target(record.target))
+
+    async def alarm(self, record: CommandRecord) -> None:
+        """Put the emergency *record* in its target's emergency queue, past everything that waits.
+
+        Raises:
+            StoreUnavailable: not known whether it was queued; send it again.
+        """
+        await self._queue(record, EMERGENCY, subjects.of_emergency(record.target))
+
+    async def _queue(self, record: CommandRecord, stream: str, subject: str) -> None:
         data = self._commands.seal(record)
         limit = self._jetstream.connection.max_payload - HEADER_ROOM_BYTES
         if len(data) > limit:
             raise CommitTooLarge(len(data), limit)
-        headers = {"Nats-Msg-Id": record.command_id, "Nats-Expected-Stream": COMMANDS}
+        headers = {"Nats-Msg-Id": record.command_id, "Nats-Expected-Stream": stream}
         doing = f"sending {record.command.DESCRIPTOR.name} to {record.target}"
         try:
-            await self._jetstream.publish(subjects.of_target(record.target), data, headers, doing=doing)
+            await self._jetstream.publish(subject, data, headers, doing=doing)
         except Refused as refused:
             if refused.err_code in LOG_FULL:
-                raise LogFull(COMMANDS, refused.description) from refused
+                raise LogFull(stream, refused.description) from refused
             raise StoreUnavailable(doing, refused.description) from refused
 
     async def commands(
@@ -73,17 +85,36 @@ class OonaBus:
         One that is refused (see `eventstore.admission`) goes to the dead letters at once and is not yielded.
         """
         name = subjects.token(target)
-        source = Source(self._jetstream, COMMANDS, name)
-        reader = DurableReader(self._jetstream, COMMANDS, name)
-        messages = reader.messages(
+        messages = DurableReader(self._jetstream, COMMANDS, name).messages(
             [f"{subjects.COMMANDS}.{name}.>"],
             ack_wait_s=ack_wait_s,
             max_unsettled=MAX_UNSETTLED_COMMANDS,
             deliveries_at_most=deliveries_at_most,
         )
+        async with aclosing(self._admitted_from(messages, COMMANDS, name)) as deliveries:
+            async for delivery in deliveries:
+                yield delivery
+
+    async def alarms(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator[OonaCommandDelivery, None]:
+        """Yield the emergencies for *target*, oldest first, without end and as often as it takes.
+
+        Its own stream and reader: neither the commands that wait nor their number can hold it up.
+        """
+        name = subjects.token(target)
+        messages = DurableReader(self._jetstream, EMERGENCY, name).messages(
+            [subjects.of_emergency(name)], ack_wait_s=ack_wait_s, max_unsettled=MAX_UNSETTLED_ALARMS
+        )
+        async with aclosing(self._admitted_from(messages, EMERGENCY, name)) as deliveries:
+            async for delivery in deliveries:
+                yield delivery
+
+    async def _admitted_from(
+        self, messages: AsyncGenerator[Raw, None], stream: str, name: str
+    ) -> AsyncGenerator[OonaCommandDelivery, None]:
+        source = Source(self._jetstream, stream, name)
         async with aclosing(messages) as raws:
             async for raw in raws:
-                admitted = await self._admitted(raw, target)
+                admitted = await self._admitted(raw, name)
                 if isinstance(admitted, Refusal):
                     await bury(source, raw, admitted.verdict, admitted.detail)
                 else:

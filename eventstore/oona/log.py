@@ -32,6 +32,7 @@ class Oona:
         self.dead = dead
         self.store = store
         self.bus = bus
+        self.alarms = bus
         self.durable = durable
 
     @property

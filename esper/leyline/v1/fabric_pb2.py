@@ -22,27 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from esper.leyline.v1 import enums_pb2 as esper_dot_leyline_dot_v1_dot_enums__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65sper/leyline/v1/fabric.proto\x12\x10\x65sper.leyline.v1\"\xfa\x01\n\nDeadLetter\x12\x11\n\tletter_id\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\x04\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x12\n\ndeliveries\x18\x06 \x01(\r\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12\x0e\n\x06sha256\x18\t \x01(\t\x12\x14\n\x0cqueued_at_ns\x18\n \x01(\x04\x12\x12\n\ncommand_id\x18\x0b \x01(\t\x12\x14\n\x0c\x63ommand_type\x18\x0c \x01(\t\x12\x11\n\tissued_by\x18\r \x01(\t\">\n\x0e\x42uryDeadLetter\x12,\n\x06letter\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.DeadLetter\"@\n\x10\x44\x65\x61\x64LetterBuried\x12,\n\x06letter\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.DeadLetter\"+\n\x0fRetryDeadLetter\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\"<\n\x11\x44\x65\x61\x64LetterRetried\x12\r\n\x05retry\x18\x01 \x01(\r\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\"*\n\x0e\x44ropDeadLetter\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\"-\n\x11\x44\x65\x61\x64LetterDropped\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65sper/leyline/v1/fabric.proto\x12\x10\x65sper.leyline.v1\x1a\x1c\x65sper/leyline/v1/enums.proto\"\xfa\x01\n\nDeadLetter\x12\x11\n\tletter_id\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\x04\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x12\n\ndeliveries\x18\x06 \x01(\r\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12\x0e\n\x06sha256\x18\t \x01(\t\x12\x14\n\x0cqueued_at_ns\x18\n \x01(\x04\x12\x12\n\ncommand_id\x18\x0b \x01(\t\x12\x14\n\x0c\x63ommand_type\x18\x0c \x01(\t\x12\x11\n\tissued_by\x18\r \x01(\t\">\n\x0e\x42uryDeadLetter\x12,\n\x06letter\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.DeadLetter\"@\n\x10\x44\x65\x61\x64LetterBuried\x12,\n\x06letter\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.DeadLetter\"+\n\x0fRetryDeadLetter\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\"<\n\x11\x44\x65\x61\x64LetterRetried\x12\r\n\x05retry\x18\x01 \x01(\r\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\"*\n\x0e\x44ropDeadLetter\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\"-\n\x11\x44\x65\x61\x64LetterDropped\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\"\xc6\x01\n\x0eObserveBreaker\x12\x19\n\x11\x66\x61ilures_in_a_row\x18\x01 \x01(\r\x12\x11\n\tsuccesses\x18\x02 \x01(\r\x12\x12\n\nopen_for_s\x18\x03 \x01(\x01\x12\x14\n\x0clast_failure\x18\x04 \x01(\t\x12\x18\n\x10\x66\x61ilures_to_open\x18\x05 \x01(\r\x12\x0e\n\x06open_s\x18\x06 \x01(\x01\x12\x1a\n\x12successes_to_close\x18\x07 \x01(\r\x12\x16\n\x0eobserved_at_ns\x18\x08 \x01(\x04\"\x86\x01\n\x0c\x46orceBreaker\x12\x34\n\x05state\x18\x01 \x01(\x0e\x32%.esper.leyline.v1.CircuitBreakerState\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06open_s\x18\x04 \x01(\x01\x12\x14\n\x0c\x66orced_at_ns\x18\x05 \x01(\x04\"\xde\x01\n\x13\x42reakerStateChanged\x12\x39\n\nfrom_state\x18\x01 \x01(\x0e\x32%.esper.leyline.v1.CircuitBreakerState\x12\x37\n\x08to_state\x18\x02 \x01(\x0e\x32%.esper.leyline.v1.CircuitBreakerState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x15\n\rfailure_count\x18\x04 \x01(\r\x12\x15\n\ropen_until_ns\x18\x05 \x01(\x04\x12\x15\n\rchanged_at_ns\x18\x06 \x01(\x04\"\x87\x01\n\x0eRaiseEmergency\x12/\n\x05level\x18\x01 \x01(\x0e\x32 .esper.leyline.v1.EmergencyLevel\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x14\n\x0craised_at_ns\x18\x05 \x01(\x04\"\x88\x01\n\x0f\x45mergencyRaised\x12/\n\x05level\x18\x01 \x01(\x0e\x32 .esper.leyline.v1.EmergencyLevel\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x14\n\x0craised_at_ns\x18\x05 \x01(\x04\"\x80\x01\n\x13\x43oalesceEmergencies\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x1a\n\x12\x66irst_raised_at_ns\x18\x03 \x01(\x04\x12\x19\n\x11last_raised_at_ns\x18\x04 \x01(\x04\x12\x13\n\x0blast_detail\x18\x05 \x01(\t\"\x81\x01\n\x14\x45mergenciesCoalesced\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x1a\n\x12\x66irst_raised_at_ns\x18\x03 \x01(\x04\x12\x19\n\x11last_raised_at_ns\x18\x04 \x01(\x04\x12\x13\n\x0blast_detail\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper.leyline.v1.fabric_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEADLETTER']._serialized_start=52
-  _globals['_DEADLETTER']._serialized_end=302
-  _globals['_BURYDEADLETTER']._serialized_start=304
-  _globals['_BURYDEADLETTER']._serialized_end=366
-  _globals['_DEADLETTERBURIED']._serialized_start=368
-  _globals['_DEADLETTERBURIED']._serialized_end=432
-  _globals['_RETRYDEADLETTER']._serialized_start=434
-  _globals['_RETRYDEADLETTER']._serialized_end=477
-  _globals['_DEADLETTERRETRIED']._serialized_start=479
-  _globals['_DEADLETTERRETRIED']._serialized_end=539
-  _globals['_DROPDEADLETTER']._serialized_start=541
-  _globals['_DROPDEADLETTER']._serialized_end=583
-  _globals['_DEADLETTERDROPPED']._serialized_start=585
-  _globals['_DEADLETTERDROPPED']._serialized_end=630
+  _globals['_DEADLETTER']._serialized_start=82
+  _globals['_DEADLETTER']._serialized_end=332
+  _globals['_BURYDEADLETTER']._serialized_start=334
+  _globals['_BURYDEADLETTER']._serialized_end=396
+  _globals['_DEADLETTERBURIED']._serialized_start=398
+  _globals['_DEADLETTERBURIED']._serialized_end=462
+  _globals['_RETRYDEADLETTER']._serialized_start=464
+  _globals['_RETRYDEADLETTER']._serialized_end=507
+  _globals['_DEADLETTERRETRIED']._serialized_start=509
+  _globals['_DEADLETTERRETRIED']._serialized_end=569
+  _globals['_DROPDEADLETTER']._serialized_start=571
+  _globals['_DROPDEADLETTER']._serialized_end=613
+  _globals['_DEADLETTERDROPPED']._serialized_start=615
+  _globals['_DEADLETTERDROPPED']._serialized_end=660
+  _globals['_OBSERVEBREAKER']._serialized_start=663
+  _globals['_OBSERVEBREAKER']._serialized_end=861
+  _globals['_FORCEBREAKER']._serialized_start=864
+  _globals['_FORCEBREAKER']._serialized_end=998
+  _globals['_BREAKERSTATECHANGED']._serialized_start=1001
+  _globals['_BREAKERSTATECHANGED']._serialized_end=1223
+  _globals['_RAISEEMERGENCY']._serialized_start=1226
+  _globals['_RAISEEMERGENCY']._serialized_end=1361
+  _globals['_EMERGENCYRAISED']._serialized_start=1364
+  _globals['_EMERGENCYRAISED']._serialized_end=1500
+  _globals['_COALESCEEMERGENCIES']._serialized_start=1503
+  _globals['_COALESCEEMERGENCIES']._serialized_end=1631
+  _globals['_EMERGENCIESCOALESCED']._serialized_start=1634
+  _globals['_EMERGENCIESCOALESCED']._serialized_end=1763
 # @@protoc_insertion_point(module_scope)
