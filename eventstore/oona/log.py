@@ -54,17 +54,19 @@ async def connect(
     name: str = "esper",
     monitor: str = "",
     sizes: StreamSizes | None = None,
+    authority: str = "",
 ) -> Oona:
     """Connect to the log at *url*, creating its streams if they are missing. The caller closes it.
 
-    *name* is what the server's operators see; *monitor* is the URL of its monitoring port, if it is known.
+    *name* is what the server's operators see; *monitor* is the URL of its monitoring port, if it is known;
+    *authority* is a file with the certificates that a `tls://` server is known by.
 
     Raises:
         StoreUnavailable: no server there, or one without JetStream.
         LogMisconfigured: its streams exist with settings that break the promises.
     """
     connection = Connection()
-    await connection.open(url, name=name)
+    await connection.open(url, name=name, authority=authority)
     try:
         jetstream, commits = JetStream(connection), CommitCodec(keys, types)
         await ensure(jetstream, sizes or StreamSizes())
@@ -87,9 +89,12 @@ async def open_log(
     name: str = "esper",
     monitor: str = "",
     sizes: StreamSizes | None = None,
+    authority: str = "",
 ) -> AsyncGenerator[Oona, None]:
     """`connect` for an `async with` block, closed at its end."""
-    oona = await connect(url, keys=keys, types=types, commands=commands, name=name, monitor=monitor, sizes=sizes)
+    oona = await connect(
+        url, keys=keys, types=types, commands=commands, name=name, monitor=monitor, sizes=sizes, authority=authority
+    )
     try:
         yield oona
     finally:
