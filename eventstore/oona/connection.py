@@ -59,7 +59,8 @@ class Connection:
                 await self._client.connect(url, **options)
         except (TimeoutError, OSError, nats.errors.Error) as error:
             doing = f"connecting to {without_password(url)}"
-            raise StoreUnavailable(doing, str(error) or f"no answer within {wait_s:g} s") from error
+            why = str(error) or str(self._client.last_error or "") or f"no answer within {wait_s:g} s"
+            raise StoreUnavailable(doing, why) from error
         self._back.set()
 
     async def close(self) -> None:
