@@ -4,18 +4,25 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable
+from random import SystemRandom
 from typing import NoReturn
 
 import msgspec
 
+from actors.clock import SystemClock
 from actors.dispatch import load
+from actors.emergency import raise_emergency
 from actors.epoch import ACTOR
+from actors.guarded import GuardedLog
+from actors.ids import new_id
 from actors.mortality import die_with, gone
-from actors.place import Bus, Log, Place
+from actors.place import Bus, Fabric, Log, Place
 from actors.process import READY_LINE
 from actors.roster import Entry
 from esper.leyline.registry import COMMANDS, EVENTS
-from eventstore.errors import StoreUnavailable
+from esper.leyline.v1.enums_pb2 import EmergencyLevel
+from esper.leyline.v1.fabric_pb2 import RaiseEmergency
+from eventstore.errors import LogCorrupt, LogReplaced, StoreUnavailable, UnknownEventType
 from eventstore.oona.log import open_log
 from eventstore.store import StreamName
 
@@ -88,7 +95,9 @@ async def host(hosted: Hosted) -> None:
     async with opened as log, asyncio.TaskGroup() as group:
         group.create_task(_answer(log, hosted.entry))
         group.create_task(_stop_after(gone(hosted.supervisor_pid), name, "its supervisor ended"))
-        group.create_task(_stop_after(run(log, hosted.place), name, "its work returned"))
+        guarded = GuardedLog(log, SystemClock(), hosted.entry.aggregate_id)
+        work = alarmed(run(guarded, hosted.place), guarded, hosted.entry)
+        group.create_task(_stop_after(work, name, "its work returned"))
         await _answering(log.bus, health_subject(name))
         if hosted.entry.serves:
             await _answering(log.bus, hosted.entry.serves)
@@ -111,6 +120,23 @@ async def _answer(log: Log, entry: Entry) -> None:
         except StoreUnavailable:
             # The log does not answer, so neither does the actor: the asker takes its silence for what it is.
             continue
+
+
+async def alarmed(work: Awaitable[None], log: Fabric, entry: Entry) -> None:
+    """Do *work*; a log that cannot be trusted is an emergency, also when it is met again after a restart."""
+    try:
+        await work
+    except (LogCorrupt, LogReplaced, UnknownEventType) as error:
+        clock = SystemClock()
+        emergency = RaiseEmergency(
+            level=EmergencyLevel.EMERGENCY_LEVEL_HALT,
+            source=entry.aggregate_id,
+            reason=type(error).__name__,
+            detail=str(error),
+            raised_at_ns=clock.now_ns(),
+        )
+        await raise_emergency(log.alarms, clock, new_id(clock, SystemRandom()), emergency)
+        raise
 
 
 async def _stop_after(work: Awaitable[None], name: str, why: str) -> NoReturn:

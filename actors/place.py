@@ -8,9 +8,10 @@ from typing import Protocol
 import msgspec
 
 from eventstore.blobs import FolderBlobs
+from eventstore.oona.dead import DeadLetters
 from eventstore.signing import Keys
 from eventstore.snapshot import Snapshots
-from eventstore.store import CommandBus, EventStore, QueryBus
+from eventstore.store import AlarmBus, CommandBus, EventStore, QueryBus
 
 LOCK_FILE = "stack.lock"
 
@@ -32,6 +33,16 @@ class Log(Protocol):
     def durable(self) -> bool:
         """Whether the server syncs every write before it acknowledges it."""
         ...
+
+
+class Fabric(Log, Protocol):
+    """A log on a server, with the messages that were given up there, and a lane for emergencies."""
+
+    @property
+    def alarms(self) -> AlarmBus: ...
+
+    @property
+    def dead(self) -> DeadLetters: ...
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One actor: its name and the coroutine function that is the actor, imported only where it runs.
 
     `aggregate_id` names the stream of its starts; `readers` are its durable queues; `serves` is the subject on which it
-    must answer before it counts as ready.
+    must answer before it counts as ready; `needs_disk` and `needs_server` keep it from a log in memory.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     readers: frozenset[str] = frozenset()
     serves: str = ""
     needs_disk: bool = False
+    needs_server: bool = False
 
     def load(self) -> RunActor:
         """Return the coroutine function; it works until it is cancelled."""
@@ -46,6 +47,14 @@ ROSTER = (
         function="run_forge",
         aggregate_id="tezzeret",
         readers=frozenset({"tezzeret"}),
+    ),
+    Entry(
+        name="warden",
+        module="actors.warden",
+        function="run_warden",
+        aggregate_id="warden",
+        readers=frozenset({"warden", "dead-letters"}),
+        needs_server=True,
     ),
     Entry(
         name="projector",

@@ -15,8 +15,8 @@ from actors.dispatch import AggregateCache, dispatch
 from actors.epoch import begin_epoch
 from actors.ids import derived_id
 from actors.place import Log, Place
+from actors.settling import Patience, settle
 from esper.leyline.canonical import canonical_bytes, kernel_key
-from esper.leyline.decider import RuleBroken
 from esper.leyline.v1.job_pb2 import (
     CompileBlueprint,
     CompiledKernel,
@@ -27,14 +27,15 @@ from esper.leyline.v1.job_pb2 import (
 )
 from esper.leyline.v1.kernel_pb2 import KernelSpec
 from esper.tezzeret.outcome import SPEC_FILE, Forged, NotForged, Outcome, StageTiming
-from esper.tezzeret.rules.job import JOB, ORPHANED, Job, JobCommand, StaleForge
+from esper.tezzeret.rules.job import JOB, ORPHANED, ORPHANS_AT_MOST, Job, JobCommand, StaleForge
 from esper.urza.bundle import pack
 from esper.urza.manifest import PARTS, Manifest
 from eventstore.errors import StoreUnavailable
 from eventstore.store import Appended, CommandDelivery, CommandRecord, Context
 
 _SCRATCH = "scratch"
-_STALE_RETRY_S = 5.0
+# The job counts the forges that it killed and ends itself in quarantine; the queue must not give up before that.
+_PATIENCE = Patience(tries=2 * ORPHANS_AT_MOST, first_pause_s=5.0)
 _RECORDING_LIMIT_S = 60.0
 
 
@@ -54,7 +55,8 @@ async def run_forge(log: Log, place: Place, settings: ForgeSettings | None = Non
     await asyncio.to_thread(shutil.rmtree, place.cache / _SCRATCH, ignore_errors=True)
     async with Compiler(cache=place.cache / "inductor", log=place.logs / "compiler.log") as compiler:
         forge = ForgeActor(log, place, settings, clock, compiler, epoch)
-        async for delivery in log.bus.commands("tezzeret", ack_wait_s=settings.ack_wait_s):
+        commands = log.bus.commands("tezzeret", ack_wait_s=settings.ack_wait_s, deliveries_at_most=_PATIENCE.tries)
+        async for delivery in commands:
             await forge.answer(delivery)
 
 
@@ -75,14 +77,7 @@ class ForgeActor:
         if not isinstance(command, CompileBlueprint) or record.stream.aggregate_id != kernel_key(command.spec):
             await delivery.dead_letter(f"{type(command).__name__} for {record.stream} is no job for the forge")
             return
-        try:
-            await self._see_through(delivery, command)
-        except StaleForge:
-            await delivery.retry_later(_STALE_RETRY_S)
-        except RuleBroken as broken:
-            await delivery.dead_letter(str(broken))
-        else:
-            await delivery.ack()
+        await settle(delivery, self._see_through(delivery, command), again_on=(StaleForge,), patience=_PATIENCE)
 
     async def _see_through(self, delivery: CommandDelivery, command: CompileBlueprint) -> None:
         record = delivery.record

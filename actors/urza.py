@@ -11,9 +11,10 @@ from actors.dispatch import AggregateCache, dispatch
 from actors.epoch import begin_epoch
 from actors.ids import derived_id
 from actors.place import Log, Place
+from actors.settling import settle
 from esper.karn.catalogue import CATALOGUE
 from esper.leyline.canonical import canonical_bytes, kernel_key, sha256_hex
-from esper.leyline.decider import Decider, RuleBroken
+from esper.leyline.decider import Decider
 from esper.leyline.v1.blueprint_pb2 import RegisterBlueprint
 from esper.leyline.v1.enums_pb2 import EngineVerdict
 from esper.leyline.v1.job_pb2 import CompileBlueprint, CompileJobQuarantined, KernelCompiled
@@ -81,22 +82,20 @@ class Librarian:
         if not isinstance(command, RequestKernel) or record.stream.aggregate_id != kernel_key(command.spec):
             await delivery.dead_letter(f"{type(command).__name__} for {record.stream} is no request for a kernel")
             return
-        try:
-            requested = await self._tell(KERNEL, record.stream, command, self._context_of(record))
-        except RuleBroken as broken:
-            await delivery.dead_letter(str(broken))
-            return
+        await settle(delivery, self._request(record, command))
+
+    async def _request(self, record: CommandRecord, command: RequestKernel) -> None:
+        requested = await self._tell(KERNEL, record.stream, command, self._context_of(record))
         kernel = (await self._cache.caught_up(self._log.store, KERNEL, record.stream)).state
         if not kernel.settled:
             await self._have_forged(record, command, requested)
-        await delivery.ack()
 
     async def _have_forged(self, record: CommandRecord, command: RequestKernel, requested: Appended | None) -> None:
-        """Send the one compile command that there is for this kernel; whoever asks, it is the same."""
+        """Send the one compile command that a requester has for this kernel: its id says all that its content says."""
         key = record.stream.aggregate_id
         await self._log.bus.send(
             CommandRecord(
-                command_id=derived_id("compile", key),
+                command_id=derived_id("compile", key, record.issued_by),
                 target="tezzeret",
                 command=CompileBlueprint(spec=command.spec, requester=record.issued_by),
                 stream=StreamName("job", key),

@@ -140,10 +140,10 @@ async def _seen(event: asyncio.Event) -> None:
 
 
 async def host_in_process(log: Log, place: Place, clock: Clock, *, roster: Iterable[Entry] = ROSTER) -> None:
-    """Run the actors that need no disk of their own beside a log in memory, until cancelled; restart who fails."""
+    """Run the actors that need neither disk nor server beside a log in memory, until cancelled; restart who fails."""
     async with asyncio.TaskGroup() as group:
         for actor in roster:
-            if not actor.needs_disk:
+            if not (actor.needs_disk or actor.needs_server):
                 group.create_task(_keep_in_process(actor, log, place, clock))
 
 

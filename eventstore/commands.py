@@ -44,25 +44,27 @@ class CommandCodec(msgspec.Struct, frozen=True):
         """
         try:
             signed = SignedCommand.FromString(data)
+            if not signed.signature:
+                raise CommandInvalid("it is not signed", "missing_signature")
             if not self.keys.verify(signed.command, signed.key_id, signed.signature):
-                raise CommandInvalid("wrong signature")
+                raise CommandInvalid("wrong signature", "invalid_signature")
             command = Command.FromString(signed.command)
         except DecodeError as error:
-            raise CommandInvalid(f"undecodable: {error}") from error
+            raise CommandInvalid(f"undecodable: {error}", "undecodable") from error
         except KeyMissing as error:
-            raise CommandInvalid(str(error)) from error
+            raise CommandInvalid(str(error), "verifier_unavailable") from error
         if command.target != target:
-            raise CommandInvalid(f"meant for {command.target!r}, delivered to {target!r}")
+            raise CommandInvalid(f"meant for {command.target!r}, delivered to {target!r}", "wrong_target")
         return self._record(command)
 
     def _record(self, command: Command) -> CommandRecord:
         known = self.types.lookup(command.type)
         if known is None:
-            raise CommandInvalid(f"unknown type {command.type!r}")
+            raise CommandInvalid(f"unknown type {command.type!r}", "unknown_type")
         try:
             payload = known[0].FromString(command.payload)
         except DecodeError as error:
-            raise CommandInvalid(f"undecodable {command.type}: {error}") from error
+            raise CommandInvalid(f"undecodable {command.type}: {error}", "undecodable") from error
         return CommandRecord(
             command_id=command.command_id,
             target=command.target,
@@ -76,10 +78,3 @@ class CommandCodec(msgspec.Struct, frozen=True):
             run_id=command.run_id,
             traceparent=command.traceparent,
         )
-
-
-def refusal(record: CommandRecord, now_ns: int) -> str | None:
-    """Say why *record* must not be executed at *now_ns*, or None if it may be."""
-    if record.deadline_ns and now_ns > record.deadline_ns:
-        return f"expired: its deadline passed {(now_ns - record.deadline_ns) / 1e9:.3f} s ago"
-    return None

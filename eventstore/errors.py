@@ -132,10 +132,13 @@ class BlobCorrupt(EventStoreError):
 
 
 class CommandInvalid(EventStoreError):
-    """A command message whose signature or form is wrong; it goes to the dead letters, unexecuted."""
+    """A command message whose signature or form is wrong; it goes to the dead letters, unexecuted.
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    *verdict* is one of `eventstore.admission`.
+    """
+
+    def __init__(self, reason: str, verdict: str = "undecodable") -> None:
+        self.reason, self.verdict = reason, verdict
         super().__init__(f"command refused: {reason}")
 
 

@@ -10,14 +10,15 @@ from functools import partial
 import msgspec
 from google.protobuf.message import Message
 
+from eventstore.admission import Freshness, asks_for, refusal
 from eventstore.backward import BackwardChains
-from eventstore.commands import refusal
 from eventstore.commit import MAX_COMMIT_BYTES, Chains, CommitCodec, commit_id
 from eventstore.errors import CommitTooLarge, LogReplaced, StoreUnavailable, StreamMovedOn
 from eventstore.heads import Head
 from eventstore.letters import Letter, LetterDelivery, Letters
 from eventstore.signing import Keys
 from eventstore.store import (
+    DELIVERIES_AT_MOST,
     Appended,
     CommandRecord,
     Context,
@@ -181,28 +182,35 @@ class MemoryBus:
         self._store = store
         self._now_ns = now_ns
         self._queues: defaultdict[str, Letters[CommandRecord]] = defaultdict(Letters)
-        self._sent: set[str] = set()
+        self._queued_at_ns: dict[str, int] = {}
+        self._nonces = _MemoryNonces()
         self._settled: defaultdict[str, int] = defaultdict(int)
         self._servers: dict[str, asyncio.Queue[MemoryRequest]] = {}
         self.buried: list[tuple[CommandRecord | tuple[Recorded, ...], str]] = []
 
     async def send(self, record: CommandRecord) -> None:
         """Put *record* in its target's queue; sending the same command id again is harmless."""
-        if record.command_id not in self._sent:
-            self._sent.add(record.command_id)
+        if record.command_id not in self._queued_at_ns:
+            self._queued_at_ns[record.command_id] = self._now_ns()
             self._queues[record.target].offer(Letter(record))
 
-    async def commands(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator["MemoryCommandDelivery", None]:
+    async def commands(
+        self, target: str, *, ack_wait_s: float = 60.0, deliveries_at_most: int = DELIVERIES_AT_MOST
+    ) -> AsyncGenerator["MemoryCommandDelivery", None]:
         """Yield the commands for *target*, one at a time, oldest first, without end."""
         letters = self._queues[target]
         while True:
             letter = await letters.take(ack_wait_s)
             delivery = MemoryCommandDelivery(letters, letter, ack_wait_s, self._bury)
-            error = refusal(letter.content, self._now_ns())
-            if error is None:
-                yield delivery
+            record, now_ns = letter.content, self._now_ns()
+            queued_at_ns = self._queued_at_ns[record.command_id]
+            refused = await refusal(record, queued_at_ns, now_ns, self._nonces, Freshness())
+            if delivery.attempt > deliveries_at_most:
+                await delivery.dead_letter(f"it was delivered {deliveries_at_most} times and never settled")
+            elif refused is not None:
+                await delivery.dead_letter(refused.detail)
             else:
-                await delivery.dead_letter(error)
+                yield delivery
 
     async def events(self, name: str, aggregates: Sequence[str]) -> AsyncGenerator["MemoryEventDelivery", None]:
         """Yield every commit of *aggregates* to the durable reader *name*, from the log's beginning, without end."""
@@ -239,6 +247,17 @@ class MemoryBus:
 
     def _bury(self, content: CommandRecord | tuple[Recorded, ...], error: str) -> None:
         self.buried.append((content, error))
+
+
+class _MemoryNonces:
+    """Command ids that were used, for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, str] = {}
+
+    async def claim(self, record: CommandRecord) -> bool:
+        asked = asks_for(record)
+        return self._asked.setdefault(f"{record.target}.{record.command_id}", asked) == asked
 
 
 class MemoryCommandDelivery(LetterDelivery[CommandRecord]):

@@ -216,6 +216,9 @@ class EventStore(Protocol):
         ...
 
 
+DELIVERIES_AT_MOST = 5
+
+
 class BlobStore(Protocol):
     """Big bytes by the SHA-256 of their content; immutable, so that writing twice is harmless."""
 
@@ -302,12 +305,34 @@ class CommandBus(Protocol):
         """
         ...
 
-    def commands(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator[CommandDelivery, None]:
-        """Yield the commands for *target*, one at a time, oldest first, without end."""
+    def commands(
+        self, target: str, *, ack_wait_s: float = 60.0, deliveries_at_most: int = DELIVERIES_AT_MOST
+    ) -> AsyncGenerator[CommandDelivery, None]:
+        """Yield the commands for *target*, one at a time, oldest first, without end.
+
+        One that is refused (see `eventstore.admission`) is not yielded; one that was yielded *deliveries_at_most* times
+        and never settled is not yielded again. Both end among the dead letters, once.
+        """
         ...
 
     def events(self, name: str, aggregates: Sequence[str]) -> AsyncGenerator[EventDelivery, None]:
         """Yield every commit of *aggregates* to the durable reader *name*, from the log's beginning, without end."""
+        ...
+
+
+class AlarmBus(Protocol):
+    """A lane of its own for emergencies: never shed, never refused for how much waits."""
+
+    async def alarm(self, record: CommandRecord) -> None:
+        """Put the emergency *record* in its target's emergency queue, past everything that waits.
+
+        Raises:
+            StoreUnavailable: not known whether it was queued; send it again.
+        """
+        ...
+
+    def alarms(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator[CommandDelivery, None]:
+        """Yield the emergencies for *target*, oldest first, without end and as often as it takes."""
         ...
 
 

@@ -8,6 +8,8 @@ from eventstore.store import StreamName
 EVENTS = "esper.evt"
 COMMANDS = "esper.cmd"
 DEAD_LETTERS = "esper.dead"
+NONCES = "esper.nonce"
+EMERGENCY = "esper.emg"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -46,3 +48,13 @@ def of_aggregate(aggregate: str) -> str:
 def of_target(target: str) -> str:
     """Return the subject of commands for *target*."""
     return f"{COMMANDS}.{token(target)}.normal"
+
+
+def of_nonce(target: str, command_id: str) -> str:
+    """Return the subject that is taken once *target* was given the command called *command_id*."""
+    return f"{NONCES}.{token(target)}.{token(command_id)}"
+
+
+def of_emergency(target: str) -> str:
+    """Return the subject of emergencies for *target*."""
+    return f"{EMERGENCY}.{token(target)}"

@@ -7,7 +7,6 @@ import nats
 import pytest
 
 from eventstore.oona.server import LocalServer
-from eventstore.oona.streams import COMMANDS, DEAD_LETTERS, EVENTS
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +37,5 @@ async def delete_streams(url: str) -> None:
     """Leave nothing of a log on the server."""
     client = await nats.connect(url)
     for stream in await client.jsm().streams_info():
-        if stream.config.name in {EVENTS, COMMANDS, DEAD_LETTERS}:
-            await client.jsm().delete_stream(stream.config.name)
+        await client.jsm().delete_stream(str(stream.config.name))
     await client.close()

@@ -5,7 +5,17 @@ from typing import TypeAlias
 
 from google.protobuf.message import Message
 
-from esper.leyline.v1 import actor_pb2, blueprint_pb2, job_pb2, kernel_pb2, policy_pb2, report_pb2, run_pb2, seed_pb2
+from esper.leyline.v1 import (
+    actor_pb2,
+    blueprint_pb2,
+    fabric_pb2,
+    job_pb2,
+    kernel_pb2,
+    policy_pb2,
+    report_pb2,
+    run_pb2,
+    seed_pb2,
+)
 
 Upcaster: TypeAlias = Callable[[bytes], tuple[str, int, bytes]]
 """From the payload of one released type and version to the (type, version, payload) that took its place."""
@@ -87,6 +97,12 @@ EVENTS = Vocabulary(
         job_pb2.CompileAttemptFailed: 1,
         job_pb2.CompileJobQuarantined: 1,
         actor_pb2.ActorStarted: 1,
+        fabric_pb2.DeadLetterBuried: 1,
+        fabric_pb2.DeadLetterRetried: 1,
+        fabric_pb2.DeadLetterDropped: 1,
+        fabric_pb2.BreakerStateChanged: 1,
+        fabric_pb2.EmergencyRaised: 1,
+        fabric_pb2.EmergenciesCoalesced: 1,
     }
 )
 
@@ -94,5 +110,6 @@ COMMANDS = Vocabulary(
     {
         kernel_pb2.RequestKernel: 1,
         job_pb2.CompileBlueprint: 1,
+        fabric_pb2.RaiseEmergency: 1,
     }
 )

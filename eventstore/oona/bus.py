@@ -8,26 +8,21 @@ from contextlib import aclosing
 from nats.aio.msg import Msg
 
 from eventstore import subjects
-from eventstore.commands import CommandCodec, refusal
+from eventstore.admission import Freshness, Nonces, Refusal, refusal
+from eventstore.commands import CommandCodec
 from eventstore.commit import Chains, CommitCodec
 from eventstore.errors import AnswerTooLarge, CommandInvalid, CommitTooLarge, LogCorrupt, LogFull, StoreUnavailable
+from eventstore.oona.burial import Source, bury
 from eventstore.oona.connection import Connection
-from eventstore.oona.delivery import (
-    DeadLetter,
-    OonaCommandDelivery,
-    OonaEventDelivery,
-    Source,
-    bury,
-    dead_letter,
-)
+from eventstore.oona.delivery import OonaCommandDelivery, OonaEventDelivery
 from eventstore.oona.durable import DurableReader
 from eventstore.oona.jetstream import HEADER_ROOM_BYTES, LOG_FULL, JetStream, Refused
 from eventstore.oona.pull import Raw
-from eventstore.oona.reading import LogReader
-from eventstore.oona.streams import COMMANDS, DEAD_LETTERS, EVENTS
-from eventstore.store import CommandRecord, Recorded
+from eventstore.oona.streams import COMMANDS, EMERGENCY, EVENTS
+from eventstore.store import DELIVERIES_AT_MOST, CommandRecord, Recorded
 
 MAX_UNSETTLED_COMMANDS = 64
+MAX_UNSETTLED_ALARMS = 4096
 EVENT_ACK_WAIT_S = 60.0
 
 
@@ -39,10 +34,14 @@ class OonaBus:
         jetstream: JetStream,
         commands: CommandCodec,
         commits: CommitCodec,
+        nonces: Nonces,
         *,
+        freshness: Freshness | None = None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._jetstream = jetstream
+        self._nonces = nonces
+        self._freshness = freshness or Freshness()
         self._commands = commands
         self._commits = commits
         self._now_ns = now_ns
@@ -54,40 +53,72 @@ class OonaBus:
             StoreUnavailable: not known whether it was queued; send it again.
             LogFull, CommitTooLarge: it was not queued.
         """
+        await self._queue(record, COMMANDS, subjects.of_target(record.target))
+
+    async def alarm(self, record: CommandRecord) -> None:
+        """Put the emergency *record* in its target's emergency queue, past everything that waits.
+
+        Raises:
+            StoreUnavailable: not known whether it was queued; send it again.
+        """
+        await self._queue(record, EMERGENCY, subjects.of_emergency(record.target))
+
+    async def _queue(self, record: CommandRecord, stream: str, subject: str) -> None:
         data = self._commands.seal(record)
         limit = self._jetstream.connection.max_payload - HEADER_ROOM_BYTES
         if len(data) > limit:
             raise CommitTooLarge(len(data), limit)
-        headers = {"Nats-Msg-Id": record.command_id, "Nats-Expected-Stream": COMMANDS}
+        headers = {"Nats-Msg-Id": record.command_id, "Nats-Expected-Stream": stream}
         doing = f"sending {record.command.DESCRIPTOR.name} to {record.target}"
         try:
-            await self._jetstream.publish(subjects.of_target(record.target), data, headers, doing=doing)
+            await self._jetstream.publish(subject, data, headers, doing=doing)
         except Refused as refused:
             if refused.err_code in LOG_FULL:
-                raise LogFull(COMMANDS, refused.description) from refused
+                raise LogFull(stream, refused.description) from refused
             raise StoreUnavailable(doing, refused.description) from refused
 
-    async def commands(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator[OonaCommandDelivery, None]:
+    async def commands(
+        self, target: str, *, ack_wait_s: float = 60.0, deliveries_at_most: int = DELIVERIES_AT_MOST
+    ) -> AsyncGenerator[OonaCommandDelivery, None]:
         """Yield the commands for *target*, one at a time, oldest first, without end.
 
-        One that is forged, undecodable or too late goes to the dead letters and is not yielded.
+        One that is refused (see `eventstore.admission`) goes to the dead letters at once and is not yielded.
         """
         name = subjects.token(target)
-        source = Source(self._jetstream, COMMANDS, name)
-        reader = DurableReader(self._jetstream, COMMANDS, name)
-        filters = [f"{subjects.COMMANDS}.{name}.>"]
-        messages = reader.messages(filters, ack_wait_s=ack_wait_s, max_unsettled=MAX_UNSETTLED_COMMANDS)
+        messages = DurableReader(self._jetstream, COMMANDS, name).messages(
+            [f"{subjects.COMMANDS}.{name}.>"],
+            ack_wait_s=ack_wait_s,
+            max_unsettled=MAX_UNSETTLED_COMMANDS,
+            deliveries_at_most=deliveries_at_most,
+        )
+        async with aclosing(self._admitted_from(messages, COMMANDS, name)) as deliveries:
+            async for delivery in deliveries:
+                yield delivery
+
+    async def alarms(self, target: str, *, ack_wait_s: float = 60.0) -> AsyncGenerator[OonaCommandDelivery, None]:
+        """Yield the emergencies for *target*, oldest first, without end and as often as it takes.
+
+        Its own stream and reader: neither the commands that wait nor their number can hold it up.
+        """
+        name = subjects.token(target)
+        messages = DurableReader(self._jetstream, EMERGENCY, name).messages(
+            [subjects.of_emergency(name)], ack_wait_s=ack_wait_s, max_unsettled=MAX_UNSETTLED_ALARMS
+        )
+        async with aclosing(self._admitted_from(messages, EMERGENCY, name)) as deliveries:
+            async for delivery in deliveries:
+                yield delivery
+
+    async def _admitted_from(
+        self, messages: AsyncGenerator[Raw, None], stream: str, name: str
+    ) -> AsyncGenerator[OonaCommandDelivery, None]:
+        source = Source(self._jetstream, stream, name)
         async with aclosing(messages) as raws:
             async for raw in raws:
-                try:
-                    record = self._commands.unseal(raw.data, target)
-                    error = refusal(record, self._now_ns())
-                except CommandInvalid as invalid:
-                    record, error = None, invalid.reason
-                if record is None or error is not None:
-                    await bury(source, raw, error or "")
+                admitted = await self._admitted(raw, name)
+                if isinstance(admitted, Refusal):
+                    await bury(source, raw, admitted.verdict, admitted.detail)
                 else:
-                    yield OonaCommandDelivery(source, raw, record)
+                    yield OonaCommandDelivery(source, raw, admitted)
 
     async def events(self, name: str, aggregates: Sequence[str]) -> AsyncGenerator[OonaEventDelivery, None]:
         """Yield every commit of *aggregates* to the durable reader *name*, from the log's beginning, without end.
@@ -122,13 +153,13 @@ class OonaBus:
         finally:
             await connection.unsubscribe(subscription)
 
-    async def dead_letters(self) -> list[DeadLetter]:
-        """Return every message that was given up, oldest first."""
-        every = f"{subjects.DEAD_LETTERS}.>"
-        newest = await self._jetstream.last_message(DEAD_LETTERS, every)
-        reader, last = LogReader(self._jetstream, DEAD_LETTERS), newest.seq if newest else 0
-        async with aclosing(reader.until(after=0, until=last, subject=every)) as batches:
-            return [dead_letter(raw) async for batch in batches for raw in batch]
+    async def _admitted(self, raw: Raw, target: str) -> CommandRecord | Refusal:
+        try:
+            record = self._commands.unseal(raw.data, target)
+        except CommandInvalid as invalid:
+            return Refusal(invalid.verdict, invalid.reason)
+        refused = await refusal(record, raw.stored_at_ns, self._now_ns(), self._nonces, self._freshness)
+        return refused or record
 
     def _unseal(self, raw: Raw, chains: Chains | None) -> tuple[Recorded, ...]:
         stream = subjects.stream_of(raw.subject)

@@ -1,6 +1,7 @@
 """One NATS connection that never hangs, never gives up, and says at once when it is down."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from eventstore.errors import StoreUnavailable
+from eventstore.oona.credentials import without_password
 
 CONNECT_WAIT_S = 5.0
 REQUEST_WAIT_S = 2.0
@@ -33,8 +35,10 @@ class Connection:
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._back = asyncio.Event()
 
-    async def open(self, url: str, *, name: str, wait_s: float = CONNECT_WAIT_S) -> None:
+    async def open(self, url: str, *, name: str, wait_s: float = CONNECT_WAIT_S, authority: str = "") -> None:
         """Connect to *url*, or to the first that answers of several, separated by commas: the nodes of a cluster.
+
+        With TLS if it begins with `tls:`, trusting the certificates of the file *authority* only.
 
         Raises:
             StoreUnavailable: there was no connection within *wait_s* seconds.
@@ -51,11 +55,15 @@ class Connection:
             "connect_timeout": wait_s,
             "pending_size": 0,
         }
+        if url.startswith("tls:"):
+            options["tls"] = ssl.create_default_context(cafile=authority or None)
         try:
             async with asyncio.timeout(wait_s):
                 await self._client.connect(url.split(","), **options)
         except (TimeoutError, OSError, nats.errors.Error) as error:
-            raise StoreUnavailable(f"connecting to {url}", str(error) or f"no answer within {wait_s:g} s") from error
+            doing = f"connecting to {without_password(url)}"
+            why = str(error) or str(self._client.last_error or "") or f"no answer within {wait_s:g} s"
+            raise StoreUnavailable(doing, why) from error
         self._back.set()
 
     async def close(self) -> None:

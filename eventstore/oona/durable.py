@@ -9,6 +9,8 @@ from eventstore.errors import LogMisconfigured, StoreUnavailable
 from eventstore.oona.jetstream import CONSUMER_EXISTS, ConsumerInfo, JetStream, Refused
 from eventstore.oona.pull import Interrupted, Pull, Raw
 
+NO_LIMIT = -1
+
 _log = structlog.get_logger("oona")
 
 
@@ -21,15 +23,18 @@ class DurableReader:
         self._name = name
 
     async def messages(
-        self, filters: Sequence[str], *, ack_wait_s: float, max_unsettled: int
+        self, filters: Sequence[str], *, ack_wait_s: float, max_unsettled: int, deliveries_at_most: int = NO_LIMIT
     ) -> AsyncGenerator[Raw, None]:
         """Yield messages on *filters*, oldest first, without end, across lost connections.
+
+        One that was given out *deliveries_at_most* times and never settled is not given out again; the server says so
+        in an advisory when it would be its turn.
 
         Raises:
             LogMisconfigured: the reader exists with other filters, so that it may have passed over some of these.
             StoreUnavailable: the server did not answer at the start.
         """
-        await self._ensure(filters, ack_wait_s, max_unsettled)
+        await self._ensure(filters, ack_wait_s, max_unsettled, deliveries_at_most)
         connection = self._jetstream.connection
         while True:
             try:
@@ -44,7 +49,9 @@ class DurableReader:
                 _log.info("reading again", reader=self._name, reason=str(reason))
                 await connection.until_back()
 
-    async def _ensure(self, filters: Sequence[str], ack_wait_s: float, max_unsettled: int) -> None:
+    async def _ensure(
+        self, filters: Sequence[str], ack_wait_s: float, max_unsettled: int, deliveries_at_most: int
+    ) -> None:
         config: dict[str, object] = {
             "name": self._name,
             "durable_name": self._name,
@@ -52,7 +59,7 @@ class DurableReader:
             "ack_policy": "explicit",
             "ack_wait": int(ack_wait_s * 1e9),
             "max_ack_pending": max_unsettled,
-            "max_deliver": -1,
+            "max_deliver": deliveries_at_most,
             "filter_subjects": list(filters),
         }
         body: dict[str, object] = {"stream_name": self._stream, "config": config, "action": "create"}

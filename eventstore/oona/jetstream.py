@@ -53,7 +53,15 @@ class StoredMessage(msgspec.Struct, frozen=True):
 
     subject: str
     seq: int
+    time: datetime
     data: bytes = b""
+    hdrs: bytes = b""
+
+    def headers(self) -> dict[str, str]:
+        """Return its headers; of one that occurs twice, the last."""
+        lines = self.hdrs.decode(errors="replace").split("\r\n")[1:]
+        pairs = (line.partition(":") for line in lines if line)
+        return {name: value.strip() for name, _, value in pairs}
 
 
 class _MessageAnswer(Answer, frozen=True):
@@ -148,6 +156,15 @@ class JetStream:
                 return None
             raise StoreUnavailable(doing, refused.description) from refused
         return answer.message
+
+    async def delete(self, stream: str, sequence: int) -> None:
+        """Overwrite and remove the message stored at *sequence*; harmless if there is none."""
+        doing = f"deleting message {sequence} of {stream}"
+        try:
+            await self.ask(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence}, Answer, doing=doing)
+        except Refused as refused:
+            if await self.message(stream, sequence) is not None:
+                raise StoreUnavailable(doing, refused.description) from refused
 
     async def stream_info(self, stream: str) -> StreamInfo | None:
         """Return what there is to know about *stream*, or None if it does not exist."""

@@ -8,8 +8,10 @@ from eventstore.commands import CommandCodec
 from eventstore.commit import CommitCodec
 from eventstore.oona.bus import OonaBus
 from eventstore.oona.connection import Connection
+from eventstore.oona.dead import DeadLetters
 from eventstore.oona.jetstream import JetStream
 from eventstore.oona.monitor import is_durable
+from eventstore.oona.nonces import OonaNonces
 from eventstore.oona.store import OonaStore
 from eventstore.oona.streams import StreamSizes, ensure
 from eventstore.signing import Keys
@@ -17,16 +19,20 @@ from eventstore.store import EventTypes
 
 
 class Oona:
-    """A connection to the log: `store` to record and read, `bus` to command and ask.
+    """A connection to the log: `store` to record and read, `bus` to command and ask, `dead` for what was given up.
 
     `durable` says whether an acknowledgement means that the bytes are on the disk; it is True only if the server's
     monitor was asked and said so.
     """
 
-    def __init__(self, connection: Connection, store: OonaStore, bus: OonaBus, *, durable: bool) -> None:
+    def __init__(
+        self, connection: Connection, store: OonaStore, bus: OonaBus, dead: DeadLetters, *, durable: bool
+    ) -> None:
         self._connection = connection
+        self.dead = dead
         self.store = store
         self.bus = bus
+        self.alarms = bus
         self.durable = durable
 
     @property
@@ -48,17 +54,19 @@ async def connect(
     name: str = "esper",
     monitor: str = "",
     sizes: StreamSizes | None = None,
+    authority: str = "",
 ) -> Oona:
     """Connect to the log at *url*, creating its streams if they are missing. The caller closes it.
 
-    *name* is what the server's operators see; *monitor* is the URL of its monitoring port, if it is known.
+    *name* is what the server's operators see; *monitor* is the URL of its monitoring port, if it is known;
+    *authority* is a file with the certificates that a `tls://` server is known by.
 
     Raises:
         StoreUnavailable: no server there, or one without JetStream.
         LogMisconfigured: its streams exist with settings that break the promises.
     """
     connection = Connection()
-    await connection.open(url, name=name)
+    await connection.open(url, name=name, authority=authority)
     try:
         jetstream, commits = JetStream(connection), CommitCodec(keys, types)
         await ensure(jetstream, sizes or StreamSizes())
@@ -66,8 +74,9 @@ async def connect(
     except BaseException:
         await connection.close()
         raise
-    store = OonaStore(jetstream, commits)
-    return Oona(connection, store, OonaBus(jetstream, CommandCodec(keys, commands), commits), durable=durable)
+    codec = CommandCodec(keys, commands)
+    bus = OonaBus(jetstream, codec, commits, OonaNonces(jetstream))
+    return Oona(connection, OonaStore(jetstream, commits), bus, DeadLetters(jetstream, codec), durable=durable)
 
 
 @asynccontextmanager
@@ -80,9 +89,12 @@ async def open_log(
     name: str = "esper",
     monitor: str = "",
     sizes: StreamSizes | None = None,
+    authority: str = "",
 ) -> AsyncGenerator[Oona, None]:
     """`connect` for an `async with` block, closed at its end."""
-    oona = await connect(url, keys=keys, types=types, commands=commands, name=name, monitor=monitor, sizes=sizes)
+    oona = await connect(
+        url, keys=keys, types=types, commands=commands, name=name, monitor=monitor, sizes=sizes, authority=authority
+    )
     try:
         yield oona
     finally:

@@ -20,12 +20,13 @@ class Interrupted(Exception):
     """The flow broke: a gap, a missed heartbeat, a deleted consumer, a lost connection. Start anew where you were."""
 
 
-class Raw(msgspec.Struct, frozen=True, gc=False):
-    """A message as it came from its stream, not yet verified."""
+class Raw(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A message as it came from its stream, not yet verified; `stored_at_ns` is when the server stored it."""
 
     position: int
     consumer_sequence: int
     attempt: int
+    stored_at_ns: int
     subject: str
     data: bytes
     headers: Mapping[str, str]
@@ -103,17 +104,25 @@ class Pull:
     def _take(self, message: Msg) -> None:
         tokens = message.reply.split(".")
         first = 4 if len(tokens) == _V1_TOKENS else 6
-        consumer_sequence = int(tokens[first + 2])
+        attempt, position, consumer_sequence, stored_at_ns = (int(part) for part in tokens[first : first + 4])
         if self._gapless and consumer_sequence != self._consumer_sequence + 1:
             self._broken = self._broken or f"message {self._consumer_sequence + 1} of the flow is missing"
         if self._broken:
             return
         self._consumer_sequence = consumer_sequence
         self._owed -= 1
-        position, attempt = int(tokens[first + 1]), int(tokens[first])
         headers = message.headers or _NO_HEADERS
         self._taken.append(
-            Raw(position, consumer_sequence, attempt, message.subject, message.data, headers, message.reply)
+            Raw(
+                position=position,
+                consumer_sequence=consumer_sequence,
+                attempt=attempt,
+                stored_at_ns=stored_at_ns,
+                subject=message.subject,
+                data=message.data,
+                headers=headers,
+                reply=message.reply,
+            )
         )
 
     def _heed(self, headers: Mapping[str, str]) -> None:

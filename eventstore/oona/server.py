@@ -14,6 +14,7 @@ import msgspec
 
 from eventstore.errors import ServerNotReady
 from eventstore.oona.binary import find
+from eventstore.oona.credentials import Tls, User
 from eventstore.oona.monitor import is_healthy
 
 START_WAIT_S = 15.0
@@ -51,20 +52,29 @@ class LocalServer:
         tied: bool = False,
         pass_fds: Sequence[int] = (),
         settings: Mapping[str, object] | None = None,
+        users: Sequence[User] = (),
+        tls: Tls | None = None,
     ) -> None:
         """Prepare a server in *folder*; *port* -1 lets the system choose.
 
         A *tied* server (Linux) is told to end when the thread that started it ends, even if that is killed. *pass_fds*
         stay open in it, so that it holds on to what they lock. *settings* go into the server's configuration beside
-        ours and win over them; with another `sync_interval`, an acknowledgement no longer means the disk.
+        ours and win over them; with another `sync_interval`, an acknowledgement no longer means the disk. With *users*,
+        only they may connect, each with its own permissions; with *tls*, only encrypted.
         """
         self._settings = dict(settings or {})
+        self._users, self._tls = tuple(users), tls
         self._tied, self._pass_fds = tied, tuple(pass_fds)
         self._folder = folder.resolve()
         self._port, self._monitor_port = port, -1
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: _Ports | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self._folder
 
     @property
     def url(self) -> str:
@@ -161,14 +171,21 @@ class LocalServer:
 
     def _write_config(self) -> Path:
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        config = {
+        config: dict[str, object] = {
             "host": "127.0.0.1",
             "port": self._port,
             "http": f"127.0.0.1:{self._monitor_port}",
             "ports_file_dir": str(self._folder),
             "max_payload": MAX_PAYLOAD_BYTES,
             "jetstream": {"store_dir": str(self._folder / "nats"), "sync_interval": "always"},
-        } | self._settings
+        }
+        if self._users:
+            config["authorization"] = {"users": [user.config() for user in self._users]}
+        if self._tls:
+            config["tls"] = self._tls.config()
+        config |= self._settings
         path = self._folder / "nats-server.conf"
+        path.touch(mode=0o600)
+        path.chmod(0o600)
         path.write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=2))
         return path

@@ -5,12 +5,18 @@ from typing import Any
 import msgspec
 
 from eventstore import subjects
+from eventstore.admission import Freshness
 from eventstore.errors import LogMisconfigured, StoreUnavailable
 from eventstore.oona.jetstream import JetStream, Refused, StreamInfo
 
 EVENTS = "ESPER_EVENTS"
 COMMANDS = "ESPER_COMMANDS"
 DEAD_LETTERS = "ESPER_DEAD_LETTERS"
+ADVISORY = "ESPER_ADVISORY"
+NONCES = "ESPER_NONCES"
+EMERGENCY = "ESPER_EMERGENCY"
+EXHAUSTED = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
+ADVISORIES_KEPT_S = 30 * 24 * 3600
 
 _GIB = 1024**3
 
@@ -21,6 +27,9 @@ class StreamSizes(msgspec.Struct, frozen=True, kw_only=True):
     events_bytes: int = _GIB
     commands_bytes: int = _GIB // 16
     dead_letters_bytes: int = _GIB // 16
+    advisories_bytes: int = _GIB // 64
+    nonces_bytes: int = _GIB // 16
+    emergency_bytes: int = _GIB // 16
     replicas: int = 1
     dedupe_window_s: float = 600.0
 
@@ -31,6 +40,12 @@ def settings(sizes: StreamSizes) -> list[dict[str, Any]]:
         _stream(EVENTS, subjects.EVENTS, sizes.events_bytes, sizes) | {"deny_delete": True, "deny_purge": True},
         _stream(COMMANDS, subjects.COMMANDS, sizes.commands_bytes, sizes),
         _stream(DEAD_LETTERS, subjects.DEAD_LETTERS, sizes.dead_letters_bytes, sizes),
+        _stream(ADVISORY, EXHAUSTED, sizes.advisories_bytes, sizes)
+        | {"max_age": ADVISORIES_KEPT_S * 10**9, "discard": "old"},
+        # Gone once recorded, so that it is never full while somebody listens.
+        _stream(EMERGENCY, subjects.EMERGENCY, sizes.emergency_bytes, sizes) | {"retention": "workqueue"},
+        _stream(NONCES, subjects.NONCES, sizes.nonces_bytes, sizes)
+        | {"max_age": Freshness().nonces_kept_s * 10**9, "duplicate_window": Freshness().nonces_kept_s * 10**9},
     ]
 
 

@@ -6,6 +6,7 @@ TRAINING = Group("Training", sort_key=0)
 STACK = Group("Stack", sort_key=1)
 HISTORY = Group("History", sort_key=2)
 QUESTIONS = Group("Questions", sort_key=3)
+FABRIC = Group("Fabric", sort_key=4)
 
 app = App(
     name="esper",
@@ -43,3 +44,12 @@ for target, summary in (
     ("ops.cli.log_commands:restore", "Put a backup back where there is no log."),
 ):
     log.command(target, name=target.partition(":")[2].removesuffix("_"), help=summary)
+dead = App(name="dead", group=FABRIC, help="Messages that were given up: read them, queue them again, or drop them.")
+app.command(dead)
+for name, function, summary in (
+    ("list", "list_letters", "List the dead letters, oldest first."),
+    ("show", "show", "Show one dead letter whole: where it was, why it was given up, what it holds."),
+    ("retry", "retry", "Queue a dead letter's command once more; recorded first."),
+    ("drop", "drop", "Remove a dead letter and its bytes; recorded first."),
+):
+    dead.command(f"ops.cli.dead:{function}", name=name, help=summary)

@@ -4,6 +4,8 @@ CommandFailed
 ├── UnknownRun          2  no run of that name; lists those there are
 ├── AmbiguousRun        2  the prefix fits several runs
 ├── UnknownPosition     2  the run has no event there
+├── UnknownLetter       2  no dead letter of that name
+├── AmbiguousLetter     2  the prefix fits several dead letters
 ├── NoLog               3  there is no log in the folder
 └── LogUnreachable      3  there is one, but it cannot be read now
 """
@@ -42,6 +44,22 @@ class UnknownPosition(CommandFailed):
     def __init__(self, run_id: str, asked: str, why: str) -> None:
         self.run_id, self.asked = run_id, asked
         super().__init__(f"run {run_id[:12]} has no event at {asked}: {why}. See them: esper events {run_id[:12]}")
+
+
+class UnknownLetter(CommandFailed):
+    """No dead letter has that id or prefix."""
+
+    def __init__(self, asked: str, known: int) -> None:
+        self.asked, self.known = asked, known
+        super().__init__(f"no dead letter {asked!r} among {known}. All of them: esper dead list")
+
+
+class AmbiguousLetter(CommandFailed):
+    """The prefix fits more than one dead letter."""
+
+    def __init__(self, asked: str, matching: Sequence[str]) -> None:
+        self.asked, self.matching = asked, tuple(matching)
+        super().__init__(f"{asked!r} fits {len(matching)} dead letters ({', '.join(matching[:5])}): type more of it")
 
 
 class NoLog(CommandFailed):

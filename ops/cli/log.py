@@ -11,6 +11,7 @@ from actors.place import Bus, Place
 from actors.stackfile import StackBusy, StackFile, holding_stack, running_stack
 from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.errors import ServerError, StoreUnavailable
+from eventstore.oona.dead import DeadLetters
 from eventstore.oona.log import connect
 from eventstore.oona.server import LocalServer
 from eventstore.signing import KEY_FILE, VARIABLE
@@ -30,6 +31,7 @@ class OpenLog(msgspec.Struct, frozen=True, kw_only=True):
 
     store: EventStore
     bus: Bus
+    dead: DeadLetters
     place: Place
     url: str
     stack_up: bool
@@ -63,6 +65,7 @@ async def open_log(options: Options) -> AsyncGenerator[OpenLog]:
             yield OpenLog(
                 store=log.store,
                 bus=log.bus,
+                dead=log.dead,
                 place=place,
                 url=server.url,
                 stack_up=server.stack_up,

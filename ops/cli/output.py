@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 def print_json(rows: Iterable[object]) -> None:
     """Write each of *rows* to stdout as one line of JSON; structs and protobuf messages keep their field names."""
     for row in rows:
-        sys.stdout.write(msgspec.json.encode(row, enc_hook=_plain).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(row, enc_hook=plain).decode() + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -56,7 +56,8 @@ def _print_wrapped(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     Console().print(table)
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
+    """Return a protobuf message as what JSON can hold."""
     if isinstance(value, Message):
         return MessageToDict(value, preserving_proto_field_name=True)
     raise NotImplementedError(f"{type(value).__name__} has no place in JSON")

@@ -9,6 +9,7 @@ from esper.leyline.v1.actor_pb2 import ActorStarted
 from esper.leyline.v1.blueprint_pb2 import BlueprintRegistered
 from esper.leyline.v1.enums_pb2 import (
     AlphaCurve,
+    CircuitBreakerState,
     CompileStage,
     CullInitiator,
     DecisionAction,
@@ -16,6 +17,14 @@ from esper.leyline.v1.enums_pb2 import (
     FieldReportOutcome,
     SeedLifecycleGate,
     SeedLifecycleStage,
+)
+from esper.leyline.v1.fabric_pb2 import (
+    BreakerStateChanged,
+    DeadLetterBuried,
+    DeadLetterDropped,
+    DeadLetterRetried,
+    EmergenciesCoalesced,
+    EmergencyRaised,
 )
 from esper.leyline.v1.job_pb2 import (
     CompileAttemptFailed,
@@ -303,6 +312,40 @@ def _(event: CompileJobQuarantined) -> str:
 def _(event: ActorStarted) -> str:
     durable = "durable" if event.durable else "NOT durable"
     return f"start {event.epoch} on {event.host}, process {event.pid}, log {durable}"
+
+
+@sentence.register
+def _(event: DeadLetterBuried) -> str:
+    letter = event.letter
+    what = letter.command_type.rpartition(".")[2] or "a message"
+    tries = _count(letter.deliveries, "try").replace("trys", "tries")
+    return f"{what} for {letter.consumer} given up after {tries} ({letter.reason}): {letter.error}"
+
+
+@sentence.register
+def _(event: DeadLetterRetried) -> str:
+    return f"queued again by {event.by}, retry {event.retry}" + (f": {event.note}" if event.note else "")
+
+
+@sentence.register
+def _(event: DeadLetterDropped) -> str:
+    return f"dropped by {event.by}" + (f": {event.note}" if event.note else "")
+
+
+@sentence.register
+def _(event: BreakerStateChanged) -> str:
+    name = CircuitBreakerState.Name(event.to_state).removeprefix("CIRCUIT_STATE_").lower().replace("_", "-")
+    return f"now {name}: {event.reason or 'no reason given'}"
+
+
+@sentence.register
+def _(event: EmergencyRaised) -> str:
+    return f"EMERGENCY in {event.source}: {event.reason}: {event.detail}"
+
+
+@sentence.register
+def _(event: EmergenciesCoalesced) -> str:
+    return f"{event.count:,} more of {event.reason}, the last: {event.last_detail}"
 
 
 def gate_name(gate: SeedLifecycleGate, profile: str) -> str:

@@ -40,7 +40,7 @@ async def test_an_actor_that_fails_is_started_again_until_it_works(tmp_path: Pat
 
 
 def test_an_actor_nobody_knows_is_answered_with_those_there_are():
-    with pytest.raises(ValueError, match="librarian, forge, projector"):
+    with pytest.raises(ValueError, match="librarian, forge, warden, projector"):
         entry("cook")
 
 

@@ -69,6 +69,15 @@ class BusContract:
         assert first.record.command_id == second.record.command_id
         assert (first.attempt, second.attempt) == (1, 2)
 
+    async def test_a_command_delivered_as_often_as_allowed_and_never_settled_lets_the_next_pass(self, bus: Bus):
+        await bus.send(command("deadly"))
+        await bus.send(command("next"))
+        async with aclosing(bus.commands("tezzeret", ack_wait_s=0.1, deliveries_at_most=2)) as commands:
+            seen: list[str] = []
+            for delivery in [*await take(commands, 2), *await take(commands, 2)]:
+                seen.append(delivery.record.command.value)
+        assert sorted(seen) == ["deadly", "deadly", "next", "next"]
+
     async def test_an_acknowledged_command_never_comes_again(self, bus: Bus):
         await bus.send(command("done"))
         async with aclosing(bus.commands("tezzeret", ack_wait_s=0.1)) as commands:

@@ -13,15 +13,17 @@ from eventstore.oona.server import MAX_PAYLOAD_BYTES, LocalServer
 from eventstore.signing import Keys
 from eventstore.store import CommandDelivery
 from eventstore.subjects import of_stream, of_target
+from eventstore.v1.command_pb2 import SignedCommand
 from tests.eventstore.vocabulary import FEWER_TYPES, SEED, TYPES, command, context, said
 
 GENUINE = CommandCodec(Keys("k"), TYPES)
 UNFIT = {
-    "wrong signature": GENUINE.seal(command())[:-1] + b"?",
-    "no signing key": CommandCodec(Keys("forger"), TYPES).seal(command()),
-    "undecodable": b"\xff\xff\xff",
-    "meant for 'urza'": GENUINE.seal(command(target="urza")),
-    "expired": GENUINE.seal(command(deadline_ns=1)),
+    "wrong signature": lambda: GENUINE.seal(command())[:-1] + b"?",
+    "it is not signed": lambda: SignedCommand(command=b"x").SerializeToString(),
+    "no signing key": lambda: CommandCodec(Keys("forger"), TYPES).seal(command()),
+    "undecodable": lambda: b"\xff\xff\xff",
+    "meant for 'urza'": lambda: GENUINE.seal(command(target="urza")),
+    "expired": lambda: GENUINE.seal(command(deadline_ns=1)),
 }
 
 
@@ -42,11 +44,12 @@ async def following(oona: Oona, word: str) -> CommandDelivery:
 async def test_an_unfit_command_is_buried_with_its_reason_and_the_next_one_delivered(
     oona: Oona, nats_server: LocalServer, reason: str
 ):
-    await publish(nats_server, UNFIT[reason], {"Traced": "yes"})
+    unfit = UNFIT[reason]()
+    await publish(nats_server, unfit, {"Traced": "yes"})
     assert (await following(oona, "next")).record.command.value == "next"
-    [dead] = await oona.bus.dead_letters()
+    [dead] = await oona.dead.all()
     assert reason in dead.error
-    assert (dead.data, dict(dead.headers)) == (UNFIT[reason], {"Traced": "yes"})
+    assert (dead.data, dict(dead.headers)) == (unfit, {"Traced": "yes"})
     assert (dead.stream, dead.consumer, dead.position, dead.deliveries) == ("ESPER_COMMANDS", "tezzeret", 1, 1)
 
 
@@ -56,7 +59,7 @@ async def test_a_command_of_a_type_this_program_does_not_know_is_buried(oona: Oo
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5), aclosing(old.bus.commands("tezzeret")) as commands:
                 await anext(commands)
-    [dead] = await oona.bus.dead_letters()
+    [dead] = await oona.dead.all()
     assert "unknown type 'google.protobuf.StringValue'" in dead.error
 
 
@@ -64,14 +67,14 @@ async def test_a_command_its_actor_gives_up_is_buried_and_never_comes_again(oona
     delivery = await following(oona, "poison")
     await delivery.dead_letter("it killed\nthe compiler")
     assert (await following(oona, "next")).record.command.value == "next"
-    [dead] = await oona.bus.dead_letters()
+    [dead] = await oona.dead.all()
     assert dead.error == "it killed the compiler"
 
 
 async def test_a_buried_command_keeps_its_id(oona: Oona):
     delivery = await following(oona, "poison")
     await delivery.dead_letter("no")
-    [dead] = await oona.bus.dead_letters()
+    [dead] = await oona.dead.all()
     assert dead.headers["Nats-Msg-Id"] == delivery.record.command_id
 
 

@@ -1,5 +1,6 @@
 """A small language for testing a store that knows nothing of seeds."""
 
+import time
 from uuid import uuid4
 
 from google.protobuf.message import Message
@@ -54,14 +55,19 @@ def words(events: "tuple[Recorded, ...] | list[Recorded]") -> list[str]:
 
 
 def command(
-    word: str = "grow", *, target: str = "tezzeret", issued_as: str = "", deadline_ns: int = 0
+    word: str = "grow",
+    *,
+    target: str = "tezzeret",
+    issued_as: str = "",
+    deadline_ns: int = 0,
+    issued_at_ns: int | None = None,
 ) -> CommandRecord:
     return CommandRecord(
         command_id=issued_as or command_id(),
         target=target,
         command=StringValue(value=word),
         stream=SEED,
-        issued_at_ns=1,
+        issued_at_ns=time.time_ns() if issued_at_ns is None else issued_at_ns,
         deadline_ns=deadline_ns,
         issued_by="tester",
     )

@@ -99,6 +99,21 @@ class EngineVerdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENGINE_VERDICT_UNSPECIFIED: _ClassVar[EngineVerdict]
     ENGINE_VERDICT_EAGER: _ClassVar[EngineVerdict]
     ENGINE_VERDICT_COMPILED: _ClassVar[EngineVerdict]
+
+class CircuitBreakerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CIRCUIT_STATE_UNKNOWN: _ClassVar[CircuitBreakerState]
+    CIRCUIT_STATE_CLOSED: _ClassVar[CircuitBreakerState]
+    CIRCUIT_STATE_OPEN: _ClassVar[CircuitBreakerState]
+    CIRCUIT_STATE_HALF_OPEN: _ClassVar[CircuitBreakerState]
+
+class EmergencyLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EMERGENCY_LEVEL_UNSPECIFIED: _ClassVar[EmergencyLevel]
+    EMERGENCY_LEVEL_NOTICE: _ClassVar[EmergencyLevel]
+    EMERGENCY_LEVEL_ELEVATED: _ClassVar[EmergencyLevel]
+    EMERGENCY_LEVEL_CONSERVATIVE: _ClassVar[EmergencyLevel]
+    EMERGENCY_LEVEL_HALT: _ClassVar[EmergencyLevel]
 SEED_STAGE_UNKNOWN: SeedLifecycleStage
 SEED_STAGE_DORMANT: SeedLifecycleStage
 SEED_STAGE_GERMINATED: SeedLifecycleStage
@@ -162,3 +177,12 @@ COMPILE_STAGE_PACKAGE: CompileStage
 ENGINE_VERDICT_UNSPECIFIED: EngineVerdict
 ENGINE_VERDICT_EAGER: EngineVerdict
 ENGINE_VERDICT_COMPILED: EngineVerdict
+CIRCUIT_STATE_UNKNOWN: CircuitBreakerState
+CIRCUIT_STATE_CLOSED: CircuitBreakerState
+CIRCUIT_STATE_OPEN: CircuitBreakerState
+CIRCUIT_STATE_HALF_OPEN: CircuitBreakerState
+EMERGENCY_LEVEL_UNSPECIFIED: EmergencyLevel
+EMERGENCY_LEVEL_NOTICE: EmergencyLevel
+EMERGENCY_LEVEL_ELEVATED: EmergencyLevel
+EMERGENCY_LEVEL_CONSERVATIVE: EmergencyLevel
+EMERGENCY_LEVEL_HALT: EmergencyLevel
