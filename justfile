@@ -31,32 +31,32 @@ status *ARGS: ready
     @.venv/bin/esper status "$@"
 
 # One row per run.
-[group('debug')]
+[group('debug'), no-exit-message]
 runs *ARGS: ready
     @.venv/bin/esper runs "$@"
 
 # What happened in a run, one line per event.
-[group('debug')]
+[group('debug'), no-exit-message]
 events RUN='latest' *ARGS: ready
     @.venv/bin/esper events "$@"
 
 # Why the event at a position happened: its causes, back to the root.
-[group('debug')]
+[group('debug'), no-exit-message]
 why RUN POSITION *ARGS: ready
     @.venv/bin/esper why "$@"
 
 # The state of a run, folded from its events; --at POSITION for a moment of its past.
-[group('debug')]
+[group('debug'), no-exit-message]
 replay RUN='latest' *ARGS: ready
     @.venv/bin/esper replay "$@"
 
 # Check every hash, link, signature and gate verdict of a run.
-[group('debug')]
+[group('debug'), no-exit-message]
 verify RUN='latest' *ARGS: ready
     @.venv/bin/esper replay --verify "$@"
 
 # Ask the projections in SQL; --list names the views there are.
-[group('debug')]
+[group('debug'), no-exit-message]
 query *ARGS: ready
     @.venv/bin/esper query "$@"
 

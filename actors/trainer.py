@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 from google.protobuf.message import Message
 
+from actors.changes import Backlog, Change, Instant
 from actors.clock import Clock
 from actors.dispatch import AggregateCache, dispatch
 from actors.ids import derived_id
 from actors.place import Log
-from actors.streams import kernel_stream, policy_stream, report_stream, run_stream, seed_id_of, seed_stream
+from actors.prefetch import Prefetch
+from actors.streams import policy_stream, report_stream, run_stream, seed_id_of, seed_stream
 from esper.kasmina.rules.seed import Seed, SeedCommand, SeedRuleBroken
 from esper.leyline.decider import Decider
-from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelSpec, RequestKernel
 from esper.leyline.v1.policy_pb2 import Candidate, DecisionMade, DecisionMissed, JudgeEpoch, MissDecision
 from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
@@ -34,44 +35,39 @@ from esper.leyline.v1.run_pb2 import (
     RunSummary,
     StartRun,
 )
-from esper.leyline.v1.seed_pb2 import GerminateSeed, RefuseSeedCommand, RegisterSlot, SeedCulled
+from esper.leyline.v1.seed_pb2 import (
+    GerminateSeed,
+    RefuseSeedCommand,
+    RegisterSlot,
+    SeedCommandRefused,
+    SeedCulled,
+)
 from esper.leyline.v1.site_pb2 import Moment, Site
 from esper.tamiyo.reactors import abort_all_reports, abort_seed_reports, observe_field_reports, open_field_report
 from esper.tamiyo.rules.reports import REPORTS
 from esper.tolaria.rules.run import RUN
-from eventstore.store import Appended, CommandRecord, Context, Recorded, StreamName
+from eventstore.store import Appended, Context, LogIdentity, Recorded, StreamName
 
 
-class Change(msgspec.Struct, frozen=True):
-    """Acknowledged events of one seed that are to be made true in the model once *apply_at* steps are done."""
+class Answer(msgspec.Struct, frozen=True):
+    """What the log holds in answer to a seed command: its events, and why it was refused if it was.
 
-    seed_id: str
-    command_id: str
+    No events: there was nothing to record, or the log is ahead of the model and holds no answer to this command.
+    """
+
     events: tuple[Recorded, ...]
-    apply_at: int
-
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        """The events themselves."""
-        return tuple(recorded.event for recorded in self.events)
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """A command that the seed's rules refused, and where the refusal is recorded."""
-
-    seed_id: str
-    reason: str
-    position: int
+    refused: str = ""
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """What an epoch's end brought: the facts as the log holds them, and what was decided upon them."""
+    """What an epoch's end brought: the facts as the log holds them, and what was decided upon them.
+
+    The changes that the decisions caused wait in the trainer's backlog.
+    """
 
     facts: EpochFacts
     recorded_before: bool
     decisions: tuple[DecisionMade, ...]
-    changes: tuple[Change, ...]
-    refusals: tuple[Refusal, ...]
 
 
 class MissedFence(msgspec.Struct, frozen=True):
@@ -82,7 +78,11 @@ class MissedFence(msgspec.Struct, frozen=True):
 
 
 class Trainer:
-    """One run's voice in the log. All coroutines run on the background loop; none touches a tensor."""
+    """One run's voice in the log. All coroutines run on the background loop; none touches a tensor.
+
+    What the log holds of a seed happened, in that order and no other: a command to a seed whose `backlog` is not
+    empty, or to a moment before the last epoch on record, is answered from the record and never decided anew.
+    """
 
     def __init__(
         self,
@@ -96,17 +96,18 @@ class Trainer:
         cache: AggregateCache | None = None,
     ) -> None:
         self.run_id = run_id
-        self.position = 0
         self.events_written = 0
+        self.backlog = Backlog()
+        self.kernels = Prefetch(log, run_id, clock)
         self._log, self._clock = log, clock
         self._seed_rules, self._policy_rules = seed_rules, policy_rules
         self._sanity = sanity
         self._cache = cache or AggregateCache()
         self._missed: list[MissedFence] = []
-        self._unapplied: dict[str, Change] = {}
-        self._uncertain: dict[str, tuple[str, StreamName]] = {}
-        self._deferred: dict[str, int] = {}
+        self._doubtful: set[str] = set()
+        self._deferred: dict[str, Instant] = {}
         self._missed_epochs: set[int] = set()
+        self._horizon = Instant(0, 0)
 
     async def tell(
         self,
@@ -130,7 +131,6 @@ class Trainer:
         )
         appended = await dispatch(self._log.store, decider, stream, command, context, cache=self._cache)
         if appended is not None:
-            self.position = max(self.position, appended.position)
             self.events_written += 0 if appended.duplicate else len(appended.events)
         return appended
 
@@ -138,39 +138,54 @@ class Trainer:
         """Return the id of the command that serves *purpose* in *stream*."""
         return derived_id(self.run_id, str(stream), purpose)
 
-    async def register(self, sites: Sequence[Site]) -> tuple[Recorded, ...]:
+    async def register(self, sites: Sequence[Site]) -> None:
         """Record a run's slots; they belong to nothing until the run starts."""
-        recorded: list[Recorded] = []
         for site in sites:
+            self.backlog.begin(site.seed_id, 0)
             stream = seed_stream(self.run_id, site.seed_id)
             appended = await self.tell(self._seed_rules, stream, RegisterSlot(site=site), "register", actor="kasmina")
-            recorded.extend(appended.events if appended else ())
-        return tuple(recorded)
+            self.backlog.learn(site.seed_id, appended.events if appended else (), {})
 
     async def start(self, facts: RunFacts, checkpoint: Checkpoint) -> None:
         """Record the run's beginning together with its first checkpoint, so that a run can always be resumed."""
         await self._tell_run(StartRun(facts=facts, checkpoint=checkpoint), "start")
 
-    async def resume(self, checkpoint: Checkpoint, attempt: int, after: int) -> tuple[Change, ...]:
-        """Record that the run goes on from *checkpoint*, which the log holds at position *after*.
+    async def log_identity(self) -> LogIdentity:
+        """Return what tells this log from another."""
+        return await self._log.store.identity()
 
-        Returns the changes that the log says took effect later than they were decided for.
-        """
-        await self._tell_run(
-            ResumeRun(checkpoint_id=checkpoint.checkpoint_id, at=checkpoint.at, attempt=attempt), f"resume/{attempt}"
-        )
-        deferrals = [
-            recorded.event
-            for recorded in await self._log.store.read_stream(run_stream(self.run_id))
-            if recorded.position > after and isinstance(recorded.event, ChangeDeferred)
-        ]
-        for event in deferrals:
-            self._deferred[event.command_id] = event.at.step
+    async def history(self, seed_id: str) -> Sequence[Recorded]:
+        """Return everything that the log holds of a slot."""
+        return await self._log.store.read_stream(seed_stream(self.run_id, seed_id))
+
+    async def resume(self, checkpoint: Checkpoint, attempt: int) -> None:
+        """Record that the run goes on from *checkpoint*, and learn what the log holds after it."""
+        for recorded in await self._log.store.read_stream(run_stream(self.run_id)):
+            match recorded.event:
+                case ChangeDeferred(command_id=command_id, at=at):
+                    self._deferred[command_id] = Instant.of(at)
+                case EpochEnded(facts=facts):
+                    self._horizon = Instant.of(facts.at)
+                case _:
+                    pass
         for recorded in await self._log.store.read_stream(policy_stream(self.run_id)):
             if isinstance(recorded.event, DecisionMissed):
                 self._missed_epochs.add(recorded.event.at.epoch)
-        found = [await self._recorded_change(event.seed_id, event.command_id) for event in deferrals]
-        return tuple(change for change in found if change is not None)
+        for row in checkpoint.seeds:
+            self.backlog.begin(row.seed_id, row.version)
+            await self._learn(row.seed_id)
+        await self._tell_run(
+            ResumeRun(checkpoint_id=checkpoint.checkpoint_id, at=checkpoint.at, attempt=attempt), f"resume/{attempt}"
+        )
+        await self._react_to_backlog()
+
+    def repeats(self, at: Moment) -> bool:
+        """Whether the log already reaches beyond *at*, so that nothing new can be decided for it."""
+        return Instant.of(at) < self._horizon
+
+    def settled(self, seed_id: str, at: Moment) -> bool:
+        """Whether the log is ahead of the model for this seed at *at*: what comes next is on record."""
+        return self.repeats(at) or self.backlog.waits(seed_id)
 
     async def end_epoch(self, facts: EpochFacts, candidates: Sequence[Candidate], judge: "JudgeEpoch") -> Fence:
         """Record the epoch's *facts*, let Tamiyo judge them, and have the seeds decide her commands.
@@ -186,7 +201,7 @@ class Trainer:
         await self._react(cause)
         recorded = ended.events[0].event.facts
         if self._policy_rules is None or epoch in self._missed_epochs:
-            return Fence(recorded, ended.duplicate, (), (), ())
+            return Fence(recorded, ended.duplicate, ())
         judge.facts.CopyFrom(recorded)
         judge.candidates.extend(candidates)
         judge.observation_id = cause.event_id
@@ -199,65 +214,75 @@ class Trainer:
             actor="tamiyo",
         )
         decisions = [event for event in judged.events if isinstance(event.event, DecisionMade)] if judged else []
-        changes: list[Change] = []
-        refusals: list[Refusal] = []
         for decision in decisions:
-            outcome = await self._carry_out(decision)
-            if isinstance(outcome, Change):
-                changes.append(outcome)
-            elif outcome is not None:
-                refusals.append(outcome)
+            await self._carry_out(decision)
         made = tuple(recorded.event for recorded in decisions if isinstance(recorded.event, DecisionMade))
-        return Fence(recorded, ended.duplicate, made, tuple(changes), tuple(refusals))
+        return Fence(recorded, ended.duplicate, made)
 
-    async def _carry_out(self, decided: Recorded) -> Change | Refusal | None:
+    async def _carry_out(self, decided: Recorded) -> None:
         decision = decided.event
         assert isinstance(decision, DecisionMade)  # noqa: S101
         chosen = decision.WhichOneof("command")
         if chosen is None:
-            return None
+            return
         await self._react(decided)
+        purpose = f"decision/{decided.event_id}"
         command = getattr(decision, chosen)
-        return await self.change(
-            decision.seed_id, command, f"decision/{decided.event_id}", causation=decided.event_id, actor="tamiyo"
-        )
+        await self.change(decision.seed_id, command, purpose, causation=decided.event_id, actor="tamiyo")
 
     async def change(
         self, seed_id: str, command: SeedCommand, purpose: str, *, causation: str = "", actor: str = "kasmina"
-    ) -> Change | Refusal | None:
-        """Ask a seed's rules for *command*; a refusal is recorded too.
+    ) -> Answer:
+        """Ask a seed's rules for *command*; a refusal is recorded too. What was recorded waits in the backlog.
 
         Raises:
-            StoreUnavailable: the outcome is unknown and is settled at the next epoch's end.
+            StoreUnavailable: the outcome is unknown, until `look_again`.
         """
-        if isinstance(command, GerminateSeed):
-            command.evidence.update(self._sanity(command))
-        stream = seed_stream(self.run_id, seed_id)
-        command_id = self.command_id(stream, purpose)
-        self._uncertain[command_id] = (seed_id, stream)
+        if self.settled(seed_id, getattr(command, "at", Moment())):
+            return await self._answer_on_record(seed_id, purpose)
+        stream, refused = seed_stream(self.run_id, seed_id), ""
+        known_before = seed_id not in self._doubtful
+        self._doubtful.add(seed_id)
         try:
-            appended = await self.tell(self._seed_rules, stream, command, purpose, causation=causation, actor=actor)
+            asked = self._with_sanity(command)
+            appended = await self.tell(self._seed_rules, stream, asked, purpose, causation=causation, actor=actor)
         except SeedRuleBroken as broken:
-            del self._uncertain[command_id]
+            refused = str(broken)
             refusal = RefuseSeedCommand(
-                at=getattr(command, "at", None), command_type=type(command).__name__, reason=str(broken)
+                at=getattr(command, "at", None), command_type=type(command).__name__, reason=refused
             )
-            told = await self.tell(
-                self._seed_rules, stream, refusal, f"refusal/{purpose}", causation=causation, actor="kasmina"
-            )
-            return Refusal(seed_id, str(broken), told.position if told else 0)
-        del self._uncertain[command_id]
-        if appended is None:
-            return None
-        change = Change(seed_id, command_id, appended.events, self._deferred.get(command_id, _moment(appended).step))
-        self._unapplied[command_id] = change
-        for recorded in appended.events:
+            purpose = f"refusal/{purpose}"
+            appended = await self.tell(self._seed_rules, stream, refusal, purpose, causation=causation, actor="kasmina")
+        events = appended.events if appended else ()
+        if events and events[0].version == self.backlog.known(seed_id) + 1:
+            self.backlog.learn(seed_id, events, {})
+        else:
+            await self._learn(seed_id)
+        for recorded in events:
             await self._react(recorded)
-        return change
+        # An append of ours that was acknowledged leaves no room for an earlier one that is still on its way.
+        if events or known_before:
+            self._doubtful.discard(seed_id)
+        return Answer(events, refused)
 
-    def applied(self, change: Change) -> None:
-        """Note that the model now shows *change*."""
-        self._unapplied.pop(change.command_id, None)
+    def _with_sanity(self, command: SeedCommand) -> SeedCommand:
+        if not isinstance(command, GerminateSeed):
+            return command
+        # A copy: the command may be a part of the decision that the log holds.
+        checked = GerminateSeed()
+        checked.CopyFrom(command)
+        checked.evidence.update(self._sanity(command))
+        return checked
+
+    async def _answer_on_record(self, seed_id: str, purpose: str) -> Answer:
+        stream = seed_stream(self.run_id, seed_id)
+        answers = {self.command_id(stream, purpose), self.command_id(stream, f"refusal/{purpose}")}
+        events = tuple(
+            recorded for recorded in await self._log.store.read_stream(stream) if recorded.context.command_id in answers
+        )
+        refusals = [recorded.event.reason for recorded in events if isinstance(recorded.event, SeedCommandRefused)]
+        missing = "" if events else "the log is ahead of this moment, and holds no answer to this command"
+        return Answer(events, refusals[0] if refusals else missing)
 
     async def defer(self, change: Change, at: Moment, reason: str) -> None:
         """Record that *change* takes effect at *at*, later than it was decided for."""
@@ -266,27 +291,37 @@ class Trainer:
                 command_id=change.command_id,
                 seed_id=change.seed_id,
                 reason=reason,
-                decided_for=_moment_of(change),
+                decided_for=change.decided_for,
                 at=at,
             ),
-            f"defer/{change.command_id}/{at.step}",
+            f"defer/{change.command_id}/{at.step}/{at.epoch}",
         )
 
     def miss(self, facts: EpochFacts, reason: str) -> None:
         """Note that an epoch's fence was not acknowledged in time: its facts are recorded at the next one."""
         self._missed.append(MissedFence(facts, reason))
 
-    async def late_changes(self) -> tuple[Change, ...]:
-        """Return changes that the log holds although their fence passed without an acknowledgement.
+    async def look_again(self) -> None:
+        """Learn what the log holds of seeds about which a command's outcome is unknown.
 
-        A change whose outcome was unknown and that the log does not hold never happened; Tamiyo decides anew.
+        A command that the log does not hold never happened; Tamiyo decides anew. As it may still be on its way, its
+        seed stays in doubt until another of its commands is acknowledged.
         """
-        for command_id, (seed_id, _) in list(self._uncertain.items()):
-            change = await self._recorded_change(seed_id, command_id)
-            del self._uncertain[command_id]
-            if change is not None:
-                self._unapplied[command_id] = change
-        return tuple(self._unapplied.values())
+        for seed_id in sorted(self._doubtful):
+            await self._learn(seed_id)
+        if self._doubtful:
+            await self._react_to_backlog()
+
+    async def _learn(self, seed_id: str) -> None:
+        known = self.backlog.known(seed_id)
+        events = await self._log.store.read_stream(seed_stream(self.run_id, seed_id), after_version=known)
+        self.backlog.learn(seed_id, events, self._deferred)
+
+    async def _react_to_backlog(self) -> None:
+        """React to what waits: whoever recorded it may not have come to that. What was done is not done twice."""
+        for change in self.backlog.waiting():
+            for recorded in change.events:
+                await self._react(recorded)
 
     async def _make_up_for_missed_fences(self) -> None:
         for missed in list(self._missed):
@@ -314,41 +349,6 @@ class Trainer:
         finished = await self._tell_run(FinishRun(summary=summary), "finish")
         if finished is not None:
             await self._react(finished.events[0])
-
-    async def seed_version(self, seed_id: str) -> int:
-        """Return how many events the log holds of a slot."""
-        stream = seed_stream(self.run_id, seed_id)
-        return (await self._cache.caught_up(self._log.store, self._seed_rules, stream)).version
-
-    async def request_kernel(self, seed_id: str, spec: KernelSpec, key: str, causation: str) -> None:
-        """Ask Urza for the kernel of *spec*; asking twice is harmless."""
-        stream = kernel_stream(key)
-        command_id = self.command_id(stream, f"request/{seed_id}/{causation}")
-        await self._log.bus.send(
-            CommandRecord(
-                command_id=command_id,
-                target="urza",
-                command=RequestKernel(spec=spec, request_id=command_id, run_id=self.run_id, seed_id=seed_id),
-                stream=stream,
-                issued_at_ns=self._clock.now_ns(),
-                issued_by="kasmina",
-                causation_id=causation,
-                correlation_id=self.run_id,
-                run_id=self.run_id,
-            )
-        )
-
-    async def await_kernel(self, key: str) -> tuple[KernelRegistered | KernelRejected, str]:
-        """Wait until Urza has answered for *key*; return her last answer and its event id."""
-        stream = kernel_stream(key)
-        head = (await self._log.store.identity()).last_position
-        answer = _last_answer(await self._log.store.read_stream(stream))
-        if answer is not None:
-            return answer
-        async for recorded in self._log.store.follow(after=head):
-            if recorded.stream == stream and (answer := _last_answer([recorded])) is not None:
-                return answer
-        raise AssertionError("follow ends only when it is closed")
 
     async def _tell_run(self, command: Message, purpose: str) -> Appended | None:
         return await self.tell(RUN, run_stream(self.run_id), command, purpose)
@@ -379,36 +379,6 @@ class Trainer:
             case _:
                 return ()
 
-    async def _recorded_change(self, seed_id: str, command_id: str) -> Change | None:
-        stream = seed_stream(self.run_id, seed_id)
-        events = tuple(
-            recorded
-            for recorded in await self._log.store.read_stream(stream)
-            if recorded.context.command_id == command_id
-        )
-        if not events:
-            return None
-        return Change(seed_id, command_id, events, self._deferred.get(command_id, _at(events[-1].event).step))
-
 
 def _cause(appended: Appended | None) -> str:
     return appended.events[-1].event_id if appended else ""
-
-
-def _at(event: Message) -> Moment:
-    return getattr(event, "at", Moment())
-
-
-def _moment(appended: Appended) -> Moment:
-    return _at(appended.events[-1].event)
-
-
-def _moment_of(change: Change) -> Moment:
-    return _at(change.events[-1].event)
-
-
-def _last_answer(events: Sequence[Recorded]) -> tuple[KernelRegistered | KernelRejected, str] | None:
-    for recorded in reversed(events):
-        if isinstance(recorded.event, KernelRegistered | KernelRejected):
-            return recorded.event, recorded.event_id
-    return None

@@ -17,21 +17,23 @@ from actors.dispatch import AggregateCache
 from actors.ids import new_id
 from actors.logs import configure_if_unset
 from actors.place import Place
-from actors.streams import run_stream, seed_id_of
+from actors.streams import run_stream
 from actors.trainer import Trainer
 from esper.api.checkpoints import Checkpoints
-from esper.api.errors import NothingToResume, ResumeMismatch, RunFinishedAlready
+from esper.api.errors import AttachedAlready, NothingToResume, ResumeMismatch, RunFinishedAlready
 from esper.api.evaluation import Evaluate, Evaluation
 from esper.api.fences import Fences
 from esper.api.growth import Growth
 from esper.api.kernels import sanity
-from esper.api.logs import EMBEDDED, open_named
+from esper.api.logs import EMBEDDED, OpenLog, open_named
+from esper.api.script import Script
 from esper.api.session import Session
 from esper.api.settings import GrowthSettings
 from esper.api.wrap import wrapped_sites
+from esper.kasmina.planted import PLANTED
 from esper.kasmina.rules.seed import seed_rules
-from esper.leyline.v1.run_pb2 import CheckpointCommitted, EpochEnded, EpochFacts, RunFacts, RunStarted
-from esper.leyline.v1.site_pb2 import Moment, Site
+from esper.leyline.v1.run_pb2 import EpochEnded, EpochFacts, RunFacts, RunStarted
+from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.rules.heuristic import policy
 from esper.tolaria.checkpoint import Stateful, model_sha256
 from esper.tolaria.rules.run import RUN
@@ -40,6 +42,9 @@ from eventstore.store import EventStore, Recorded
 LATEST = "latest"
 HEURISTIC = "heuristic"
 RUN_ID_DIGITS = 32
+
+# A plain attribute of the model, the model's own id: a copy of the model is in no session.
+IN_SESSION = "_esper_in_session"
 
 Call = Callable[[Any], Any]
 
@@ -69,70 +74,115 @@ def attach(
 
     Raises:
         NotWrapped: call `wrap` first.
+        AttachedAlready: the model is in a session, or carries what one has grown.
         NothingToResume, RunFinishedAlready, ResumeMismatch, KernelLost, LogReplaced: *resume* cannot be done.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
-    settings = settings or GrowthSettings()
-    facts = _facts(model, wrapped_sites(model), settings, seed, data)
+    script = Script(
+        model=model,
+        optimizer=optimizer,
+        evaluate=evaluate,
+        resume=resume,
+        seed=seed,
+        controller=controller,
+        settings=settings or GrowthSettings(),
+        stateful=dict(stateful or {}),
+        data=data,
+        say=say or _to_stdout,
+    )
+    refuse_unless_free(model)
     place = Place.at(Path(folder))
-    opened = open_named(log, place)
-    try:
-        call = opened.loop.call
-        begun = None if resume is None else call(find_run(opened.log.store, resume))
-        run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
-        growth = Growth(model, optimizer, facts.sites, settings)
-        trainer = Trainer(
-            opened.log,
-            run_id,
-            SystemClock(),
-            seed_rules=seed_rules(settings.gates),
-            policy_rules=policy(settings.policy) if controller == HEURISTIC else None,
-            sanity=sanity,
-            cache=AggregateCache(snapshots=place.snapshots),
-        )
-        fences = Fences(opened.loop, trainer, growth, place, model, settings)
-        checkpoints = Checkpoints(trainer, opened.log, place, model, optimizer, growth, dict(stateful or {}), call)
-        if begun is None:
-            last = _start(facts, trainer, growth, checkpoints, call)
-        else:
-            last = _go_on(begun, facts, trainer, fences, checkpoints, call)
-        return Session(
-            run_id=run_id,
-            model=model,
-            fences=fences,
-            growth=growth,
-            evaluation=Evaluation(model, evaluate),
-            checkpoints=checkpoints,
-            settings=settings,
-            facts=facts,
-            last=last,
-            close=opened.close,
-            say=say or _to_stdout,
-        )
-    except BaseException:
+    return begin(script, open_named(log, place), place)
+
+
+def refuse_unless_free(model: nn.Module) -> None:
+    """Refuse a model that was not wrapped, is in a session, or carries seeds.
+
+    Raises:
+        NotWrapped, AttachedAlready: see their messages.
+    """
+    wrapped_sites(model)
+    if model.__dict__.get(IN_SESSION) == id(model):
+        raise AttachedAlready("is in a session already")
+    if model.__dict__.get(PLANTED):
+        raise AttachedAlready("carries seeds of a session that has ended")
+
+
+def begin(script: Script, opened: OpenLog, place: Place) -> Session:
+    """Begin or resume the run of *script* on an open log, which is closed with the session, or at once on failure.
+
+    Raises: as `attach`.
+    """
+    model = script.model
+    model.__dict__[IN_SESSION] = id(model)
+
+    def close() -> None:
+        model.__dict__.pop(IN_SESSION, None)
         opened.close()
+
+    try:
+        return _session(script, opened, place, close)
+    except BaseException:
+        close()
         raise
 
 
-def _facts(model: nn.Module, sites: Sequence[Site], settings: GrowthSettings, seed: int, data: str) -> RunFacts:
+def _session(script: Script, opened: OpenLog, place: Place, close: Callable[[], None]) -> Session:
+    model, settings, call = script.model, script.settings, opened.loop.call
+    facts = _facts(script)
+    begun = None if script.resume is None else call(find_run(opened.log.store, script.resume))
+    run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
+    growth = Growth(model, script.optimizer, facts.sites, settings)
+    trainer = Trainer(
+        opened.log,
+        run_id,
+        SystemClock(),
+        seed_rules=seed_rules(settings.gates),
+        policy_rules=policy(settings.policy) if script.controller == HEURISTIC else None,
+        sanity=sanity,
+        cache=AggregateCache(snapshots=place.snapshots),
+    )
+    fences = Fences(opened.loop, trainer, growth, place, model, settings)
+    checkpoints = Checkpoints(trainer, place, growth, script, fences.call)
+    if begun is None:
+        last = _start(facts, trainer, fences, checkpoints, call)
+    else:
+        last = _go_on(begun, facts, trainer, fences, checkpoints, call)
+    return Session(
+        run_id=run_id,
+        model=model,
+        fences=fences,
+        growth=growth,
+        evaluation=Evaluation(model, script.evaluate),
+        checkpoints=checkpoints,
+        settings=settings,
+        facts=facts,
+        last=last,
+        close=close,
+        say=script.say,
+    )
+
+
+def _facts(script: Script) -> RunFacts:
+    model = script.model
     return RunFacts(
         model_class=f"{type(model).__module__}.{type(model).__qualname__}",
         model_sha256=model_sha256(model),
         host_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        sites=sites,
-        settings_json=msgspec.json.encode(settings, order="sorted").decode(),
+        sites=wrapped_sites(model),
+        settings_json=msgspec.json.encode(script.settings, order="sorted").decode(),
         torch_version=str(torch.__version__),
         python_version=platform.python_version(),
         esper_version=version("esper-growth"),
-        data=data,
-        seed=seed,
+        data=script.data,
+        seed=script.seed,
     )
 
 
-def _start(facts: RunFacts, trainer: Trainer, growth: Growth, checkpoints: Checkpoints, call: Call) -> EpochFacts:
-    for recorded in call(trainer.register(facts.sites)):
-        growth.fold(seed_id_of(recorded.stream), recorded.event)
+def _start(facts: RunFacts, trainer: Trainer, fences: Fences, checkpoints: Checkpoints, call: Call) -> EpochFacts:
+    call(trainer.register(facts.sites))
+    fences.show_due(Moment())
     call(trainer.start(facts, checkpoints.take(Moment())))
     return EpochFacts(at=Moment())
 
@@ -165,18 +215,23 @@ def _go_on(
     checkpoints: Checkpoints,
     call: Call,
 ) -> EpochFacts:
-    """Put the newest checkpoint back and record that the run goes on; return the last epoch it holds."""
+    """Put the newest checkpoint back and record that the run goes on; return the last epoch it holds.
+
+    Nothing is written to a log that the checkpoint does not belong to, nor for a checkpoint that is damaged.
+    """
     run = RUN.fold(cast(Any, recorded.event) for recorded in begun)
     if run.finished:
         raise RunFinishedAlready(trainer.run_id)
     _refuse_other_script(run.facts or RunFacts(), facts)
-    committed = [recorded for recorded in begun if isinstance(recorded.event, CheckpointCommitted)][-1]
-    assert isinstance(committed.event, CheckpointCommitted)  # noqa: S101 - selected as such above
-    checkpoint = committed.event.checkpoint
-    fences.schedule(call(trainer.resume(checkpoint, run.attempt + 1, committed.position)))
-    checkpoints.restore(checkpoint)
-    ended = [recorded.event.facts for recorded in begun if isinstance(recorded.event, EpochEnded)]
-    return next((epoch for epoch in ended if epoch.at == checkpoint.at), EpochFacts(at=checkpoint.at))
+    checkpoint = run.last_checkpoint
+    assert checkpoint is not None  # noqa: S101 - a run starts with one
+    seeds = {row.seed_id: call(trainer.history(row.seed_id)) for row in checkpoint.seeds}
+    epochs = [recorded.event.facts for recorded in begun if isinstance(recorded.event, EpochEnded)]
+    held = [epoch for epoch in epochs if epoch.at.epoch <= checkpoint.at.epoch]
+    checkpoints.restore(checkpoint, call(trainer.log_identity()), seeds, held)
+    call(trainer.resume(checkpoint, run.attempt + 1))
+    fences.show_due(checkpoint.at)
+    return held[-1] if held else EpochFacts(at=checkpoint.at)
 
 
 def _refuse_other_script(then: RunFacts, now: RunFacts) -> None:

@@ -1,44 +1,34 @@
 """Taking a run's whole state at an epoch's end, and putting it back in another process."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import torch
-from torch import nn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from actors.ids import derived_id
-from actors.place import Log, Place
-from actors.streams import seed_stream
+from actors.place import Place
 from actors.trainer import Trainer
 from esper.api.errors import KernelLost
 from esper.api.growth import PLANTED, Growth
 from esper.api.kernels import open_verified
+from esper.api.script import Script
+from esper.kasmina.rules.seed import SeedEvent
 from esper.leyline.canonical import sha256_hex
-from esper.leyline.v1.run_pb2 import Checkpoint
+from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts
 from esper.leyline.v1.site_pb2 import Moment
-from esper.tolaria.checkpoint import Stateful, capture, model_sha256, read, restore, write
+from esper.tolaria.checkpoint import capture, model_sha256, read, restore, write
 from esper.tolaria.encoding import encode
 from esper.urza.errors import BundleRefused
 from eventstore.errors import LogReplaced
-from eventstore.store import LogIdentity
+from eventstore.store import LogIdentity, Recorded
 
 
 class Checkpoints:
     """Saves and restores one run's model, optimizer, seeds, random streams and whatever else the user named."""
 
     def __init__(
-        self,
-        trainer: Trainer,
-        log: Log,
-        place: Place,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        growth: Growth,
-        stateful: Mapping[str, Stateful | torch.Generator],
-        call: Callable[[Any], Any],
+        self, trainer: Trainer, place: Place, growth: Growth, script: Script, call: Callable[[Any], Any]
     ) -> None:
-        self._trainer, self._log, self._place, self._growth = trainer, log, place, growth
-        self._model, self._optimizer, self._stateful, self._call = model, optimizer, stateful, call
+        self._trainer, self._place, self._growth, self._call = trainer, place, growth, call
+        self._model, self._optimizer, self._stateful = script.model, script.optimizer, script.stateful
 
     def save(self, at: Moment) -> None:
         """Write every part durably, then commit the checkpoint by its event.
@@ -47,7 +37,8 @@ class Checkpoints:
             StoreUnavailable, TimeoutError: there is no checkpoint; its parts are garbage that harms nobody.
             Unsavable: a state_dict holds a value that is not plain data.
         """
-        self._call(self._trainer.commit_checkpoint(self.take(at)))
+        checkpoint = self.take(at)
+        self._call(self._trainer.commit_checkpoint(checkpoint))
 
     def take(self, at: Moment) -> Checkpoint:
         """Write every part durably and return the checkpoint that names them."""
@@ -55,7 +46,7 @@ class Checkpoints:
         seeds = {seed_id: {"tensors": tensors, "facts": facts} for seed_id, (tensors, facts) in states.items()}
         parts = capture(self._model, self._optimizer, seeds, self._stateful)
         manifest, size = write(parts, self._place.blobs.put)
-        identity: LogIdentity = self._call(self._log.store.identity())
+        identity: LogIdentity = self._call(self._trainer.log_identity())
         versions = {seed_id: seed.version for seed_id, seed in self._growth.seeds.items()}
         digests = {seed_id: sha256_hex(encode(tensors)) for seed_id, (tensors, _) in states.items() if tensors}
         return Checkpoint(
@@ -70,21 +61,30 @@ class Checkpoints:
             log_last_position=identity.last_position,
         )
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(
+        self,
+        checkpoint: Checkpoint,
+        found: LogIdentity,
+        seeds: Mapping[str, Sequence[Recorded]],
+        epochs: Sequence[EpochFacts],
+    ) -> None:
         """Rebuild the seeds from their kernels and put everything back as *checkpoint* found it.
+
+        *found* is the log's identity now; *seeds* the streams of all slots; *epochs* those that *checkpoint* holds.
 
         Raises:
             LogReplaced: the checkpoint belongs to another log, or to a longer one.
             KernelLost: a seed's kernel no longer verifies.
             CheckpointBroken, BlobMissing, BlobCorrupt: a part is damaged.
         """
-        self._refuse_other_log(checkpoint)
+        _refuse_other_log(checkpoint, found)
         parts = read(checkpoint.manifest_sha256, self._place.blobs.get)
         for row in checkpoint.seeds:
-            stream = seed_stream(self._trainer.run_id, row.seed_id)
-            for recorded in self._call(self._log.store.read_stream(stream)):
+            for recorded in seeds[row.seed_id]:
                 if recorded.version <= row.version:
-                    self._growth.fold(row.seed_id, recorded.event)
+                    self._growth.fold(row.seed_id, cast("SeedEvent", recorded.event))
+        for facts in epochs:
+            self._growth.recall(facts)
         for seed_id in self._in_order_of_joining():
             self._restore_seed(seed_id, parts[f"seed/{seed_id}"])
         restore(parts, self._model, self._optimizer, self._stateful)
@@ -108,12 +108,12 @@ class Checkpoints:
             optimizer=self._optimizer,
         )
 
-    def _refuse_other_log(self, checkpoint: Checkpoint) -> None:
-        found: LogIdentity = self._call(self._log.store.identity())
-        if found.created_ns != checkpoint.log_created_ns:
-            raise LogReplaced(f"one created at {checkpoint.log_created_ns} ns", f"one created at {found.created_ns} ns")
-        if found.last_position < checkpoint.log_last_position or found.first_position > checkpoint.log_first_position:
-            raise LogReplaced(
-                f"positions {checkpoint.log_first_position}..{checkpoint.log_last_position}",
-                f"positions {found.first_position}..{found.last_position}",
-            )
+
+def _refuse_other_log(checkpoint: Checkpoint, found: LogIdentity) -> None:
+    if found.created_ns != checkpoint.log_created_ns:
+        raise LogReplaced(f"one created at {checkpoint.log_created_ns} ns", f"one created at {found.created_ns} ns")
+    if found.last_position < checkpoint.log_last_position or found.first_position > checkpoint.log_first_position:
+        raise LogReplaced(
+            f"positions {checkpoint.log_first_position}..{checkpoint.log_last_position}",
+            f"positions {found.first_position}..{found.last_position}",
+        )

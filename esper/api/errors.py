@@ -2,6 +2,8 @@
 
 EsperError
 ├── NotWrapped          attach or unwrap before wrap
+├── AttachedAlready     the model is in another session, or carries what one has grown
+├── NothingTrained      an epoch ended without a single step
 ├── EvaluationInvalid   evaluate returned something that is not a score
 ├── NothingToResume     no such run, or no run at all, in this log
 ├── RunFinishedAlready  the run to resume has ended
@@ -21,6 +23,28 @@ class NotWrapped(EsperError):
 
     def __init__(self) -> None:
         super().__init__("this model has no growth sites: call esper.wrap(model, sites=[...]) first")
+
+
+class AttachedAlready(EsperError):
+    """The model belongs to a session already, or carries seeds of one that has ended."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"this model {why}: end that session first, build the model anew, "
+            "or go on with esper.unwrap(model), which keeps what was grown"
+        )
+
+
+class NothingTrained(EsperError):
+    """An epoch was ended in which no optimizer step was noted."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        super().__init__(
+            f"epoch {epoch} ended without a step: call session.step(loss) after every optimizer step, "
+            "and end_epoch once when the epoch is over"
+        )
 
 
 class EvaluationInvalid(EsperError):

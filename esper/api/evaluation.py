@@ -85,7 +85,7 @@ def _read(returned: float | Mapping[str, float]) -> Score:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
     if not isinstance(value, Real):
         raise EvaluationInvalid(repr(value))

@@ -1,19 +1,21 @@
 """Where decisions meet the model: nothing in it changes before the event that says so is acknowledged."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
+from actors.changes import Change, Instant
 from actors.loop import BackgroundLoop
 from actors.place import Place
-from actors.trainer import Change, Fence, Refusal, Trainer
+from actors.trainer import Answer, Fence, Trainer
 from esper.api.errors import KernelLost
 from esper.api.growth import Growth
 from esper.api.kernels import Opened, kernel_spec, open_verified
 from esper.api.settings import GrowthSettings
-from esper.kasmina.rules.seed import SeedCommand
+from esper.kasmina.grafting import Seedling
+from esper.kasmina.rules.seed import Seed, SeedCommand
 from esper.leyline.v1.enums_pb2 import CullInitiator
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.kernel_pb2 import KernelRejected
@@ -26,18 +28,19 @@ from esper.leyline.v1.seed_pb2 import (
     CompleteRamp,
     CullSeed,
     EmbargoSlot,
+    KernelAttached,
     RefuseKernel,
     ReopenSlot,
     SeedGerminated,
-    SeedTrainingStarted,
 )
 from esper.leyline.v1.site_pb2 import Moment
 from esper.urza.errors import BundleRefused
-from eventstore.errors import StoreUnavailable
+from eventstore.errors import LogFull, StoreUnavailable
 
 Result = TypeVar("Result")
 
-UNANSWERED = (StoreUnavailable, TimeoutError)
+# Nothing is known to have been written: training goes on with the model it has, and the log is tried again later.
+UNANSWERED = (StoreUnavailable, LogFull, TimeoutError)
 
 
 class Due(NamedTuple):
@@ -50,7 +53,11 @@ class Due(NamedTuple):
 
 class Fences:
     """The training thread's side of every decision. Waits are bounded; an unanswered one closes the step fences
-    until the epoch ends, and training goes on with the model it has."""
+    until the epoch ends, and training goes on with the model it has.
+
+    Every change comes to the model on one path: it is recorded, it waits in the trainer's backlog, and a fence shows
+    it in the order of its seed's stream.
+    """
 
     def __init__(
         self,
@@ -64,9 +71,7 @@ class Fences:
         self.closed_because = ""
         self._loop, self._trainer, self._growth = loop, trainer, growth
         self._place, self._model, self._settings = place, model, settings
-        self._scheduled: list[Change] = []
         self._opened: dict[str, Opened] = {}
-        self._causes: dict[str, str] = {}
 
     def call(self, work: Coroutine[Any, Any, Result], wait_s: float | None = None) -> Result:
         """Run *work* on the background loop and wait for it, at most `decision_wait_s` unless told otherwise."""
@@ -78,107 +83,105 @@ class Fences:
         return self._trainer.events_written
 
     def finish(self, summary: RunSummary) -> None:
-        """Record the run's end.
+        """Record the run's end; if the log does not answer, `closed_because` says so and the run stays resumable."""
+        self._try(lambda: self.call(self._trainer.finish(summary)))
 
-        Raises:
-            StoreUnavailable, TimeoutError: the log did not answer; the run stays resumable.
-        """
-        self.call(self._trainer.finish(summary))
-
-    def schedule(self, changes: Sequence[Change]) -> None:
-        """Take *changes* that the log says take effect at a later step."""
-        self._scheduled.extend(changes)
+    def show_due(self, at: Moment) -> None:
+        """Make true in the model what takes effect at *at* exactly, as a decision or a record of the past has it."""
+        for change in self._trainer.backlog.due(Instant.of(at)):
+            self._show(change)
 
     def at_step(self, at: Moment) -> None:
         """Do what is due after an optimizer step: attach kernels that came, end ramps and shadow phases, cull what
         failed."""
-        self._apply_scheduled(at)
+        self.show_due(at)
         for seed_id in self._growth.alive:
             if self.closed_because:
                 return
+            if self._trainer.settled(seed_id, at):
+                continue
             due = self._due(seed_id, at)
             if due is not None:
                 self.change(seed_id, due, at)
 
+    def catch_up(self, at: Moment) -> None:
+        """Open the fences again, and make changes true that were recorded although their own fence passed without
+        an answer. Call it before the epoch is measured, so that what is measured is what the log says."""
+        self.closed_because = ""
+        self._try(lambda: self._show_overdue(at))
+
     def at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
         """Record the epoch, hear Tamiyo and make her acknowledged decisions true; None if no answer came in time."""
-        self.closed_because = ""
-        self._apply_scheduled(facts.at)
         judge = JudgeEpoch(
             facts=facts, seed=run_seed, steps_per_epoch=facts.steps, torch_version=str(torch.__version__)
         )
-        try:
-            self._catch_up(facts.at)
-            self._keep_house(facts.at)
-            fence = self.call(self._trainer.end_epoch(facts, offered, judge))
-        except UNANSWERED as error:
-            self._trainer.miss(facts, str(error))
-            self.closed_because = str(error)
+        self.show_due(facts.at)
+        self._keep_house(facts.at)
+        fence = None
+        if not self.closed_because:
+            fence = self._try(lambda: self.call(self._trainer.end_epoch(facts, offered, judge)))
+        if fence is None:
+            self._trainer.miss(facts, self.closed_because)
             return None
-        for change in fence.changes:
-            self._receive(change, facts.at)
+        self.show_due(facts.at)
         return fence
 
-    def change(self, seed_id: str, due: Due, at: Moment, actor: str = "kasmina") -> Change | Refusal | None:
+    def change(self, seed_id: str, due: Due, at: Moment, actor: str = "kasmina") -> Answer | None:
         """Ask the seed's rules for a change and make it true once acknowledged; None if no answer came in time."""
+        return self._try(lambda: self._asked(seed_id, due, at, actor))
+
+    def repeats(self, at: Moment) -> bool:
+        """Whether the log already reaches beyond *at*: the run re-executes what an earlier process recorded."""
+        return self._trainer.repeats(at)
+
+    def _try(self, work: Callable[[], Result]) -> Result | None:
         try:
-            outcome = self.call(
-                self._trainer.change(seed_id, due.command, due.purpose, causation=due.cause, actor=actor)
-            )
+            return work()
         except UNANSWERED as error:
             self.closed_because = str(error)
             return None
-        if isinstance(outcome, Change):
-            self._receive(outcome, at)
-        return outcome
 
-    def _catch_up(self, at: Moment) -> None:
-        """Make changes true that were acknowledged after their own fence had passed."""
-        waiting = {change.command_id for change in self._scheduled}
-        for change in self.call(self._trainer.late_changes()):
-            if change.command_id not in waiting:
-                self._receive(change, at)
+    def _asked(self, seed_id: str, due: Due, at: Moment, actor: str) -> Answer:
+        self._show_overdue(at)
+        answer = self.call(self._trainer.change(seed_id, due.command, due.purpose, causation=due.cause, actor=actor))
+        self.show_due(at)
+        return answer
 
-    def _receive(self, change: Change, at: Moment) -> None:
-        if change.apply_at > at.step:
-            if change.command_id not in {waiting.command_id for waiting in self._scheduled}:
-                self._scheduled.append(change)
-            return
-        if change.apply_at < at.step:
-            self.call(self._trainer.defer(change, at, "the acknowledgement came after its fence"))
-        self._apply(change)
+    def _show_overdue(self, at: Moment) -> None:
+        self.call(self._trainer.look_again())
+        for change in self._trainer.backlog.overdue(Instant.of(at)):
+            if change.moves and change.effective < Instant.of(at):
+                self.call(self._trainer.defer(change, at, "the acknowledgement came after its fence"))
+            self._show(change)
 
-    def _apply_scheduled(self, at: Moment) -> None:
-        due = [change for change in self._scheduled if change.apply_at <= at.step]
-        self._scheduled = [change for change in self._scheduled if change.apply_at > at.step]
-        for change in due:
-            self._apply(change)
+    def _show(self, change: Change) -> None:
+        self._growth.apply(change, self._seedling(change))
+        self._trainer.backlog.show(change)
+        if any(isinstance(event, SeedGerminated) for event in change.messages):
+            self._ask_for_kernel(change.seed_id)
 
-    def _apply(self, change: Change) -> None:
-        seed_id, seedling = change.seed_id, None
-        if any(isinstance(event, SeedTrainingStarted) for event in change.messages):
-            seed = self._growth.seeds[seed_id]
-            if seed_id not in self._opened:
-                raise KernelLost(seed_id, seed.kernel_id or seed.kernel_key, "it was not verified in this process")
-            seedling = self._growth.seedling(seed_id, self._opened.pop(seed_id).module)
-        self._growth.apply(change, seedling)
-        self._trainer.applied(change)
-        for recorded in change.events:
-            if isinstance(recorded.event, SeedGerminated):
-                self._causes[seed_id] = recorded.event_id
-                self._ask_for_kernel(seed_id)
+    def _seedling(self, change: Change) -> Seedling | None:
+        attached = next((event for event in change.messages if isinstance(event, KernelAttached)), None)
+        if attached is None:
+            return None
+        seed_id, kernel_id = change.seed_id, attached.kernel_id
+        opened = self._opened.pop(seed_id, None)
+        if opened is None or opened.kernel_id != kernel_id:
+            try:
+                opened = open_verified(self._place, self._model, self._growth.seeds[seed_id], kernel_id)
+            except BundleRefused as refused:
+                raise KernelLost(seed_id, kernel_id, str(refused)) from refused
+        return self._growth.seedling(seed_id, opened.module)
 
-    def _ask_for_kernel(self, seed_id: str) -> bool:
+    def _ask_for_kernel(self, seed_id: str) -> None:
         """Ask early, so that the forge works while the host trains; asked again before waiting."""
         seed = self._growth.seeds[seed_id]
-        cause = self._causes.get(seed_id, "")
         try:
-            self.call(self._trainer.request_kernel(seed_id, kernel_spec(seed), seed.kernel_key, cause))
-        except UNANSWERED as error:
-            self.closed_because = str(error)
+            spec = kernel_spec(seed)
         except BundleRefused:
-            return True
-        return not self.closed_because
+            # Refused with its reason when the kernel is due; until then there is nothing to ask for.
+            return
+        self._try(lambda: self.call(self._trainer.kernels.ask(seed_id, spec, seed.kernel_key)))
 
     def _due(self, seed_id: str, at: Moment) -> Due | None:
         seed, slot = self._growth.seeds[seed_id], self._growth.slots[seed_id]
@@ -199,30 +202,31 @@ class Fences:
     def _kernel(self, seed_id: str, at: Moment) -> Due | None:
         """Wait for the kernel of a germinated seed and verify it: the command that attaches or refuses it."""
         seed = self._growth.seeds[seed_id]
-        purpose = f"kernel/g{seed.generation}"
-        if not self._ask_for_kernel(seed_id):
-            return None
-        wait_s = self._settings.kernel_wait_s
+        purpose, kernel_id, cause = f"kernel/g{seed.generation}", "", ""
         try:
-            answer, cause = self.call(self._trainer.await_kernel(seed.kernel_key), wait_s)
+            kernel_spec(seed)
+            self._ask_for_kernel(seed_id)
+            if self.closed_because:
+                return None
+            answer, cause = self.call(self._trainer.kernels.answer(seed.kernel_key), self._settings.kernel_wait_s)
+            kernel_id = answer.kernel_id
+            if isinstance(answer, KernelRejected):
+                refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason="rejected", detail=answer.reason)
+                return Due(refusal, purpose, cause)
+            opened = open_verified(self._place, self._model, seed, kernel_id)
         except StoreUnavailable as error:
             self.closed_because = str(error)
             return None
         except TimeoutError:
-            detail = f"no kernel within {wait_s} s: is the forge running? see `esper status`"
+            detail = f"no kernel within {self._settings.kernel_wait_s} s: is the forge running? see `esper status`"
             return Due(RefuseKernel(at=at, reason="timeout", detail=detail), purpose)
-        if isinstance(answer, KernelRejected):
-            refusal = RefuseKernel(at=at, kernel_id=answer.kernel_id, reason="rejected", detail=answer.reason)
-            return Due(refusal, purpose, cause)
-        try:
-            opened = open_verified(self._place, self._model, seed, answer.kernel_id)
         except BundleRefused as refused:
-            refusal = RefuseKernel(at=at, kernel_id=answer.kernel_id, reason=refused.reason, detail=refused.detail)
+            refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason=refused.reason, detail=refused.detail)
             return Due(refusal, purpose, cause)
         self._opened[seed_id] = opened
         attach = AttachKernel(
             at=at,
-            kernel_id=answer.kernel_id,
+            kernel_id=kernel_id,
             weights_sha256=opened.weights_sha256,
             parameter_count=opened.parameter_count,
             evidence=opened.evidence,
@@ -232,12 +236,19 @@ class Fences:
     def _keep_house(self, at: Moment) -> None:
         """Move culled slots one step towards being free again."""
         for seed_id, seed in self._growth.seeds.items():
-            phase = f"g{seed.generation}/{seed.since_step}"
-            if seed.stage == Stage.SEED_STAGE_CULLED and at.step > seed.since_step:
-                until = at.epoch + self._settings.embargo_epochs
-                self.change(seed_id, Due(EmbargoSlot(at=at, until_epoch=until), f"embargo/{phase}"), at)
-            elif seed.stage == Stage.SEED_STAGE_EMBARGOED and at.epoch >= seed.embargo_until_epoch:
-                self.change(seed_id, Due(BeginReset(at=at), f"reset/{phase}"), at)
-            elif seed.stage == Stage.SEED_STAGE_RESETTING and at.step > seed.since_step:
-                evidence = self._growth.reset_evidence(seed_id)
-                self.change(seed_id, Due(ReopenSlot(at=at, evidence=evidence), f"reopen/{phase}"), at)
+            if self.closed_because:
+                return
+            due = None if self._trainer.settled(seed_id, at) else self._vacating(seed_id, seed, at)
+            if due is not None:
+                self.change(seed_id, due, at)
+
+    def _vacating(self, seed_id: str, seed: Seed, at: Moment) -> Due | None:
+        phase = f"g{seed.generation}/{seed.since_step}"
+        if seed.stage == Stage.SEED_STAGE_CULLED and at.step > seed.since_step:
+            until = at.epoch + self._settings.embargo_epochs
+            return Due(EmbargoSlot(at=at, until_epoch=until), f"embargo/{phase}")
+        if seed.stage == Stage.SEED_STAGE_EMBARGOED and at.epoch >= seed.embargo_until_epoch:
+            return Due(BeginReset(at=at), f"reset/{phase}")
+        if seed.stage == Stage.SEED_STAGE_RESETTING and at.step > seed.since_step:
+            return Due(ReopenSlot(at=at, evidence=self._growth.reset_evidence(seed_id)), f"reopen/{phase}")
+        return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from actors.trainer import Change
+from actors.changes import Change
 from esper.api.evaluation import Evaluation, Score
 from esper.api.settings import GrowthSettings
 from esper.kasmina.grafting import Seedling, graft
@@ -14,7 +14,7 @@ from esper.kasmina.rules.seed import Seed, SeedEvent, evolve
 from esper.kasmina.slot import Slot
 from esper.kasmina.undisturbed import undisturbed
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.run_pb2 import CheckpointSeed
+from esper.leyline.v1.run_pb2 import CheckpointSeed, EpochFacts
 from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure
 from esper.tamiyo.rules.reports import WINDOW_EPOCHS
 
@@ -73,19 +73,25 @@ class Growth:
 
     def apply(self, change: Change, seedling: Seedling | None) -> None:
         """Make the acknowledged *change* true in the model and fold it."""
-        slot = self.slots[change.seed_id]
         for event in change.messages:
-            seed = self.seeds[change.seed_id]
-            graft(slot, event, self._optimizer, seedling)
+            graft(self.slots[change.seed_id], event, self._optimizer, seedling)
             self.fold(change.seed_id, event)  # type: ignore[arg-type]
-            now = self.seeds[change.seed_id]
-            self.germinated += now.generation > seed.generation
-            if seed.alive and now.stage == Stage.SEED_STAGE_CULLED:
-                self.culled += 1
 
     def fold(self, seed_id: str, event: SeedEvent) -> None:
         """Fold one event into the seed of *seed_id* without touching the model."""
-        self.seeds[seed_id] = evolve(self.seeds[seed_id], event)
+        before, now = self.seeds[seed_id], evolve(self.seeds[seed_id], event)
+        self.seeds[seed_id] = now
+        if now.generation > before.generation:
+            self.germinated += 1
+            self._score_drop.pop(seed_id, None)
+        if before.alive and now.stage == Stage.SEED_STAGE_CULLED:
+            self.culled += 1
+
+    def recall(self, facts: EpochFacts) -> None:
+        """Remember what an epoch on record measured and a later gate asks for."""
+        for seen in facts.seeds:
+            if "score_drop" in seen.measured and seen.generation == self.seeds[seen.seed_id].generation:
+                self._score_drop[seen.seed_id] = seen.measured["score_drop"]
 
     def reset_evidence(self, seed_id: str) -> dict[str, float]:
         """Return what gate G5 asks for: what is left of the seed that lived in the slot."""

@@ -23,6 +23,7 @@ from esper.urza.library import open_kernel
 class Opened(msgspec.Struct, frozen=True):
     """A kernel whose every byte was verified, as a module, with what gate G1 asks about it."""
 
+    kernel_id: str
     module: nn.Module
     weights_sha256: str
     parameter_count: int
@@ -80,4 +81,4 @@ def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> 
         "shared_parameters": float(shared_parameters(kernel.module, host)),
         "isolation_violations": float(violations(kernel.module, host, example)),
     }
-    return Opened(kernel.module, kernel.weights_sha256, kernel.parameter_count, evidence)
+    return Opened(kernel_id, kernel.module, kernel.weights_sha256, kernel.parameter_count, evidence)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from actors.trainer import Fence
 from esper.api.checkpoints import Checkpoints
-from esper.api.errors import RunDiverged, SessionClosed
+from esper.api.errors import NothingTrained, RunDiverged, SessionClosed
 from esper.api.evaluation import Evaluation, Score
 from esper.api.fences import UNANSWERED, Fences
 from esper.api.growth import Growth
@@ -65,7 +65,7 @@ class Session:
         self._totals = [0.0, 0.0]
         self._returned_at: float | None = None
         self.slots: Mapping[str, SlotHandle] = {
-            slot.site.label: SlotHandle(seed_id, slot, growth, fences, self.moment)
+            slot.site.label: SlotHandle(seed_id, slot, growth, fences, self._open_moment)
             for seed_id, slot in growth.slots.items()
         }
 
@@ -86,12 +86,21 @@ class Session:
         """Return the run's clocks: optimizer steps done and epochs ended."""
         return Moment(step=self.global_step, epoch=self.epoch)
 
+    def _open_moment(self) -> Moment:
+        if not self._open:
+            raise SessionClosed
+        return self.moment()
+
     def observe(self, *inputs: object) -> None:
         """Show every dormant site one batch, so that a seed can be germinated by hand.
 
         Runs the model once; random streams, buffers, modes and gradients stay as they are. Tamiyo needs no such
         call: she learns from the training batches themselves.
+
+        Raises:
+            SessionClosed: outside the `with` block.
         """
+        self._open_moment()
         self._growth.observe_batch(*inputs)
 
     def step(self, loss: Tensor) -> None:
@@ -103,8 +112,7 @@ class Session:
         Raises:
             SessionClosed: outside the `with` block.
         """
-        if not self._open:
-            raise SessionClosed
+        self._open_moment()
         began = perf_counter()
         self._losses.append(loss.detach())
         self.global_step += 1
@@ -127,11 +135,14 @@ class Session:
 
         Raises:
             SessionClosed: outside the `with` block.
+            NothingTrained: no step was noted since the last epoch's end.
             EvaluationInvalid: `evaluate` returned something else than numbers.
             RunDiverged: a resumed run repeats an epoch and finds other numbers than were recorded.
         """
-        if not self._open:
-            raise SessionClosed
+        moment = self._open_moment()
+        if not self._losses:
+            raise NothingTrained(moment.epoch + 1)
+        self._fences.catch_up(moment)
         facts = self._measured()
         self.epoch = facts.at.epoch
         offered = [
@@ -174,7 +185,7 @@ class Session:
         return EpochFacts(
             at=Moment(step=self.global_step, epoch=epoch),
             steps=len(self._losses),
-            train_loss=float(torch.stack(self._losses).double().mean()) if self._losses else 0.0,
+            train_loss=float(torch.stack(self._losses).double().mean()),
             score=score.value,
             metrics=score.metrics,
             pressures=pressures,
@@ -186,7 +197,8 @@ class Session:
         )
 
     def _checkpoint_if_due(self) -> None:
-        if self.epoch % self._settings.checkpoint_every_epochs:
+        # What the log reaches beyond was checkpointed when it was new, or is about to be trained again.
+        if self.epoch % self._settings.checkpoint_every_epochs or self._fences.repeats(self.moment()):
             return
         try:
             self._checkpoints.save(self.moment())
@@ -225,20 +237,30 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the run. If the block failed, the run stays resumable and its end is not recorded."""
+        """End the run. It stays resumable, its end unrecorded, if the block failed or the log does not answer."""
         if not self._open:
             return
         self._open = False
         try:
             self._growth.close_windows(self._run_seed)
             if kind is None:
-                self.summary = self._summarised()
-                self._fences.finish(self.summary)
-                self._say(_last_words(self.run_id, self.summary))
+                self._end()
             else:
                 self._say(f'run {self.run_id} was interrupted; go on with esper.attach(..., resume="{self.run_id}")')
         finally:
             self._close()
+
+    def _end(self) -> None:
+        self._fences.catch_up(self.moment())
+        self.summary = self._summarised()
+        if not self._fences.closed_because:
+            self._fences.finish(self.summary)
+        self._say(_last_words(self.run_id, self.summary))
+        if self._fences.closed_because:
+            self._say(
+                f"the end of run {self.run_id} is not recorded, the log did not answer "
+                f'({self._fences.closed_because}); esper.attach(..., resume="{self.run_id}") makes up for it'
+            )
 
 
 def _refuse_divergence(facts: EpochFacts, fence: Fence) -> None:

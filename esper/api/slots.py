@@ -6,7 +6,8 @@ from typing import TypeAlias
 import msgspec
 import torch
 
-from actors.trainer import Change, Refusal
+from actors.changes import Instant
+from actors.trainer import Answer
 from esper.api.fences import Due, Fences
 from esper.api.growth import Growth
 from esper.karn.catalogue import descriptor
@@ -46,12 +47,15 @@ Outcome: TypeAlias = Accepted | Rejected
 
 
 class SlotHandle:
-    """One growth slot of a session. Call it between optimizer steps, from the thread that trains."""
+    """One growth slot of a session. Call it between optimizer steps, from the thread that trains.
+
+    Commands raise `SessionClosed` after the session's `with` block.
+    """
 
     def __init__(self, seed_id: str, slot: Slot, growth: Growth, fences: Fences, moment: Callable[[], Moment]) -> None:
         self.seed_id = seed_id
         self._slot, self._growth, self._fences, self._moment = slot, growth, fences, moment
-        self._asked = 0
+        self._asked_at, self._asked = Instant(0, 0), 0
 
     @property
     def seed(self) -> Seed:
@@ -122,22 +126,23 @@ class SlotHandle:
         return dict(self._slot.measured())
 
     def _ask(self, command: SeedCommand) -> Outcome:
-        self._asked += 1
         at = self._moment()
-        due = Due(command, f"hand/{at.step}/{self._asked}")
-        outcome = self._fences.change(self.seed_id, due, at, actor="operator")
-        match outcome:
-            case None:
-                return Rejected(f"the log did not answer: {self._fences.closed_because}")
-            case Refusal():
-                return Rejected(outcome.reason)
-            case Change():
-                return _told(outcome)
+        # Counted per moment, so that a resumed run gives its commands the names that they had.
+        self._asked = self._asked + 1 if self._asked_at == Instant.of(at) else 1
+        self._asked_at = Instant.of(at)
+        due = Due(command, f"hand/{at.step}/{at.epoch}/{self._asked}")
+        answer = self._fences.change(self.seed_id, due, at, actor="operator")
+        if answer is None:
+            return Rejected(f"the log did not answer: {self._fences.closed_because}")
+        return _told(answer, self.stage)
 
 
-def _told(change: Change) -> Outcome:
-    failed = [event for event in change.messages if isinstance(event, GateEvaluated) and not event.passed]
+def _told(answer: Answer, stage: str) -> Outcome:
+    events = [recorded.event for recorded in answer.events]
+    failed = [event for event in events if isinstance(event, GateEvaluated) and not event.passed]
     if failed:
-        culled = [event.reason for event in change.messages if isinstance(event, SeedCulled)]
+        culled = [event.reason for event in events if isinstance(event, SeedCulled)]
         return Rejected(culled[0] if culled else "a gate failed", tuple(failed[0].checks_failed))
-    return Accepted(change.events[-1].position)
+    if answer.refused or not events:
+        return Rejected(answer.refused or f"there was nothing to do: the slot is {stage}")
+    return Accepted(answer.events[-1].position)

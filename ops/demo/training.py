@@ -18,7 +18,7 @@ from ops.demo.images import Images, Part
 from ops.demo.network import SITES, SmallNet
 from ops.demo.progress import Progress
 
-BATCH = 32
+SMALL_BATCH, BATCH, SMALL_DATA = 32, 128, 4_000
 LEARNING_RATE = 5e-3
 
 
@@ -90,6 +90,7 @@ def train(images: Images, plan: Plan, progress: Progress) -> Outcome:
 def batches(part: Part, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield *part* in mini-batches, in an order that only *seed* and *epoch* decide: a resumed run sees the same."""
     order_N: Tensor = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-    for start in range(0, len(part), BATCH):
-        chosen = order_N[start : start + BATCH]
+    size = SMALL_BATCH if len(part) < SMALL_DATA else BATCH
+    for start in range(0, len(part), size):
+        chosen = order_N[start : start + size]
         yield part.images_NCHW[chosen], part.labels_N[chosen]

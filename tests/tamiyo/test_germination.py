@@ -28,7 +28,7 @@ def test_pressure_at_a_free_slot_germinates_the_first_offer():
     decision = only(epoch(1, free(), pressures=(pressure(0.142),), offers=(offer("BP021"), offer("BP002"))))
     assert (decision.action, decision.seed_id, decision.blueprint_id) == (GERMINATE, "s0", "BP021")
     assert decision.inputs["r_squared"] == 0.142
-    assert decision.thresholds["r_squared"] == 0.05
+    assert decision.thresholds["r_squared"] == 0.02
     assert "0.142" in decision.reason
     assert decision.germinate.at == decision.at
 
@@ -91,7 +91,7 @@ RELUCTANCE = [
     ("enough live seeds", epoch(1, free(), *FULL, pressures=(pressure(),), offers=(offer(),)), "2 of at most 2"),
     ("not measured", epoch(1, free(), offers=(offer(),)), "no growth pressure was measured"),
     ("not observed free", epoch(1, pressures=(pressure(),), offers=(offer(),)), "no slot is free"),
-    ("no pressure", epoch(1, free(), pressures=(pressure(0.024),), offers=(offer(),)), "the host is large enough"),
+    ("no pressure", epoch(1, free(), pressures=(pressure(0.012),), offers=(offer(),)), "the host is large enough"),
     ("no lower loss", epoch(1, free(), pressures=(pressure(0.3, 0.0),), offers=(offer(),)), "predicts no lower loss"),
     ("nothing on offer", epoch(1, free(), pressures=(pressure(),)), "nothing on offer for s0"),
     ("not a number", epoch(1, free(), pressures=(pressure(math.nan, 1.0),), offers=(offer(),)), "large enough"),
@@ -108,9 +108,9 @@ def test_nothing_grows_and_the_decision_says_why(command, reason):
 
 
 def test_the_reason_for_not_growing_names_the_largest_pressure():
-    command = epoch(3, free("s0"), free("s1"), pressures=(pressure(0.024), pressure(-0.1, seed_id="s1")))
+    command = epoch(3, free("s0"), free("s1"), pressures=(pressure(0.012), pressure(-0.1, seed_id="s1")))
     assert only(command).reason == (
-        "no site shows pressure above 0.05 (the largest is 0.024, at s0): the host is large enough"
+        "no site shows pressure above 0.02 (the largest is 0.012, at s0): the host is large enough"
     )
 
 

@@ -1,0 +1,71 @@
+"""Asking Urza for a kernel long before it is needed, and hearing what became of it."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from actors.clock import Clock
+from actors.ids import derived_id
+from actors.place import Log
+from actors.streams import kernel_stream, seed_stream
+from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelSpec, RequestKernel
+from esper.leyline.v1.seed_pb2 import SeedGerminated
+from eventstore.store import CommandRecord, Recorded
+
+KernelAnswer: TypeAlias = KernelRegistered | KernelRejected
+
+
+class Prefetch:
+    """One run's requests for kernels. All coroutines run on the background loop."""
+
+    def __init__(self, log: Log, run_id: str, clock: Clock) -> None:
+        self._log, self._run_id, self._clock = log, run_id, clock
+
+    async def ask(self, seed_id: str, spec: KernelSpec, key: str) -> None:
+        """Ask for the kernel of *spec*, because the seed germinated; asking twice is harmless.
+
+        Raises:
+            StoreUnavailable: not known whether the request was queued.
+        """
+        stream = kernel_stream(key)
+        causation = next(
+            recorded.event_id
+            for recorded in reversed(await self._log.store.read_stream(seed_stream(self._run_id, seed_id)))
+            if isinstance(recorded.event, SeedGerminated)
+        )
+        command_id = derived_id(self._run_id, str(stream), f"request/{seed_id}/{causation}")
+        await self._log.bus.send(
+            CommandRecord(
+                command_id=command_id,
+                target="urza",
+                command=RequestKernel(spec=spec, request_id=command_id, run_id=self._run_id, seed_id=seed_id),
+                stream=stream,
+                issued_at_ns=self._clock.now_ns(),
+                issued_by="kasmina",
+                causation_id=causation,
+                correlation_id=self._run_id,
+                run_id=self._run_id,
+            )
+        )
+
+    async def answer(self, key: str) -> tuple[KernelAnswer, str]:
+        """Wait until Urza has answered for *key*; return her last answer and its event id.
+
+        Raises:
+            StoreUnavailable: the log did not answer.
+        """
+        stream = kernel_stream(key)
+        head = (await self._log.store.identity()).last_position
+        answer = _last_answer(await self._log.store.read_stream(stream))
+        if answer is not None:
+            return answer
+        async for recorded in self._log.store.follow(after=head):
+            if recorded.stream == stream and (answer := _last_answer([recorded])) is not None:
+                return answer
+        raise AssertionError("follow ends only when it is closed")
+
+
+def _last_answer(events: Sequence[Recorded]) -> tuple[KernelAnswer, str] | None:
+    for recorded in reversed(events):
+        if isinstance(recorded.event, KernelRegistered | KernelRejected):
+            return recorded.event, recorded.event_id
+    return None
