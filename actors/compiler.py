@@ -112,6 +112,7 @@ class Compiler:
         except TimeoutError:
             process.kill()
             await process.wait()
+        await _hang_up(process)
 
     async def _say(self, order: Order) -> None:
         if self._process is None or self._process.stdin is None:
@@ -141,6 +142,15 @@ class Compiler:
                 continue
             return ended.code if isinstance(ended, Ended) else None
         return None
+
+
+async def _hang_up(process: asyncio.subprocess.Process) -> None:
+    """Close what is left of the pipes while the loop still runs: afterwards only the garbage collector would, too late.
+
+    A compile that outlived its parent holds the other end open, so the end of its output is not waited for.
+    """
+    process._transport.close()  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
+    await asyncio.sleep(0)
 
 
 def _whole(scratch: Path) -> Outcome:

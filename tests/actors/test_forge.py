@@ -15,7 +15,7 @@ import pytest
 from actors.bundles import fetch_from, verify_with
 from actors.compiler import Compiler
 from actors.place import Place
-from actors.tezzeret import run_forge
+from actors.tezzeret import ForgeSettings, run_forge
 from actors.urza import run_librarian
 from esper.karn.builders import build
 from esper.karn.catalogue import CATALOGUE

@@ -2,9 +2,12 @@
 
 import pytest
 
-from esper.tamiyo.rules.heuristic import POLICY
+from esper.tamiyo.rules.heuristic import policy
 from esper.tamiyo.rules.memory import PolicyState
+from esper.tamiyo.rules.settings import HeuristicSettings
 from tests.tamiyo.epochs import epoch, free, offer, pressure
+
+POLICY = policy(HeuristicSettings(min_epoch=1))
 
 
 @pytest.fixture

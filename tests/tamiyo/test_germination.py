@@ -12,9 +12,12 @@ from esper.leyline.v1.enums_pb2 import DecisionAction as Action
 from esper.leyline.v1.kernel_pb2 import KernelSpec
 from esper.leyline.v1.policy_pb2 import DecisionMade
 from esper.tamiyo.rules.germination import init_seed
-from esper.tamiyo.rules.heuristic import POLICY, policy
+from esper.tamiyo.rules.heuristic import policy
 from esper.tamiyo.rules.settings import HeuristicSettings
 from tests.tamiyo.epochs import SPAN, epoch, free, offer, pressure, slot
+
+# How early a decision may come is a test of its own.
+POLICY = policy(HeuristicSettings(min_epoch=1))
 
 WAIT, GERMINATE = Action.DECISION_ACTION_WAIT, Action.DECISION_ACTION_GERMINATE
 
@@ -116,7 +119,7 @@ def test_the_reason_for_not_growing_names_the_largest_pressure():
 
 def test_every_decision_is_signed_with_policy_observation_moment_and_score():
     decision = only(epoch(1, free(), score=0.61))
-    assert decision.policy_version == HeuristicSettings().version()
+    assert decision.policy_version == HeuristicSettings(min_epoch=1).version()
     assert (decision.observation_id, decision.at.epoch, decision.at.step) == ("e1", 1, 125)
     assert decision.inputs["score"] == 0.61
 

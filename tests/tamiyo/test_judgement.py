@@ -12,8 +12,12 @@ from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, MissDecision
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.errors import PolicyRuleBroken
-from esper.tamiyo.rules.heuristic import POLICY, caused_command
+from esper.tamiyo.rules.heuristic import caused_command, policy
+from esper.tamiyo.rules.settings import HeuristicSettings
 from tests.tamiyo.epochs import PROMISE, epoch, free, offer, pressure, slot
+
+# How early a decision may come is a test of its own.
+POLICY = policy(HeuristicSettings(min_epoch=1))
 
 UNPROMISING = {**PROMISE, "probe_gain": -0.01}
 

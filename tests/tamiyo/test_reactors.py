@@ -4,8 +4,11 @@ from esper.leyline.v1.run_pb2 import EpochEnded, RunFinished, RunSummary
 from esper.leyline.v1.seed_pb2 import SeedCulled
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.reactors import abort_all_reports, abort_seed_reports, observe_field_reports, open_field_report
-from esper.tamiyo.rules.heuristic import POLICY
+from esper.tamiyo.rules.heuristic import policy
+from esper.tamiyo.rules.settings import HeuristicSettings
 from tests.tamiyo.epochs import epoch, free, offer, pressure
+
+POLICY = policy(HeuristicSettings(min_epoch=1))
 
 
 def test_a_decision_that_commands_something_owes_a_report():

@@ -13,7 +13,7 @@ class HeuristicSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     TRAINING, whose patience is counted in its own stage and which the host cannot feel either way.
     """
 
-    min_epoch: int = 1
+    min_epoch: int = 3
     min_pressure: float = 0.02
     max_live_seeds: int = 2
     penalty_per_cull: float = 2.0
