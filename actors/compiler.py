@@ -112,7 +112,8 @@ class Compiler:
         except TimeoutError:
             process.kill()
             await process.wait()
-        await _hang_up(process)
+        finally:
+            _hang_up(process)
 
     async def _say(self, order: Order) -> None:
         if self._process is None or self._process.stdin is None:
@@ -144,13 +145,13 @@ class Compiler:
         return None
 
 
-async def _hang_up(process: asyncio.subprocess.Process) -> None:
-    """Close what is left of the pipes while the loop still runs: afterwards only the garbage collector would, too late.
+def _hang_up(process: asyncio.subprocess.Process) -> None:
+    """Close what is left of the process and its pipes while the loop still runs, even if the farewell was cut short.
 
-    A compile that outlived its parent holds the other end open, so the end of its output is not waited for.
+    Afterwards only the garbage collector would, with the loop gone. A compile that outlived its parent holds the other
+    end open, so the end of its output is not waited for.
     """
     process._transport.close()  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
-    await asyncio.sleep(0)
 
 
 def _whole(scratch: Path) -> Outcome:

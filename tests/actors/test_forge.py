@@ -51,7 +51,9 @@ def place(tmp_path: Path, cache: Path) -> Place:
 async def workshop(place: Place) -> AsyncGenerator[MemoryLog]:
     log = MemoryLog(place.keys)
     async with asyncio.TaskGroup() as group:
-        working = [group.create_task(run(log, place)) for run in (run_forge, run_librarian)]
+        # On a busy machine a compile may take longer than the forge would wait for it while training waits.
+        patient = ForgeSettings(compile_patience_s=110.0)
+        working = [group.create_task(run_forge(log, place, patient)), group.create_task(run_librarian(log, place))]
         yield log
         for task in working:
             task.cancel()
