@@ -57,6 +57,7 @@ FULL, LATE, RELEASES, DIES_BEFORE, DIES_AFTER = "full", "late", "releases", "die
 FAST = esper.GrowthSettings(
     gates=GateLimits(min_training_epochs=1, max_score_drop=1.0, min_probation_epochs=1, min_contribution=-1.0),
     policy=HeuristicSettings(
+        min_epoch=1,
         min_training_epochs=1,
         training_patience_epochs=9,
         ramp_epochs=1,

@@ -19,8 +19,15 @@ from tests.journeys.faults.disk import create, mounted, require_disk
 from tests.journeys.faults.ledger import Ledger, tell
 
 MIB = 1 << 20
-TIGHT = StreamSizes(events_bytes=MIB // 4, commands_bytes=MIB, dead_letters_bytes=MIB)
-ROOMY = StreamSizes(events_bytes=32 * MIB, commands_bytes=MIB, dead_letters_bytes=MIB)
+OTHERS = {
+    "commands_bytes": MIB,
+    "dead_letters_bytes": MIB,
+    "advisories_bytes": MIB,
+    "nonces_bytes": MIB,
+    "emergency_bytes": MIB,
+}
+TIGHT = StreamSizes(events_bytes=MIB // 4, **OTHERS)
+ROOMY = StreamSizes(events_bytes=32 * MIB, **OTHERS)
 A_LOT = "x" * 4096
 
 

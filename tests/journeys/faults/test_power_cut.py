@@ -19,7 +19,15 @@ from tests.journeys.faults.ledger import Ledger, Verdict, tell
 DISK_MIB = 192
 COMMITS = 300
 SYNCED = 100
-SMALL = StreamSizes(events_bytes=16 << 20, commands_bytes=1 << 20, dead_letters_bytes=1 << 20)
+MIB = 1 << 20
+SMALL = StreamSizes(
+    events_bytes=16 * MIB,
+    commands_bytes=MIB,
+    dead_letters_bytes=MIB,
+    advisories_bytes=MIB,
+    nonces_bytes=MIB,
+    emergency_bytes=MIB,
+)
 
 
 async def cut_and_compare(folder: Path, *, durable: bool) -> Verdict:
