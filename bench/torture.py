@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import stamina
 import structlog
+from google.protobuf.wrappers_pb2 import StringValue
 
 from bench.measuring import machine
 from eventstore.errors import StoreUnavailable, StreamMovedOn
@@ -47,6 +48,7 @@ class Reckoning(msgspec.Struct, frozen=True, kw_only=True):
     lost_races: int
     commands: int
     deliveries: int
+    given_up: int
     effects_missing: int
     effects_doubled: int
     verdict: Verdict
@@ -133,15 +135,28 @@ class Campaign:
 
     async def carry_out_commands(self, log: Oona) -> None:
         """Record every command's effect; forget a fifth of the acks."""
+        version = 0
         async with aclosing(log.bus.commands(TARGET, ack_wait_s=ACK_WAIT_S)) as commands:
             async for delivery in commands:
                 self.deliveries += 1
                 try:
-                    await self.ledger.note(await carry_out(log, delivery))
+                    appended = await carry_out(log, delivery, version)
+                    version = max(version, appended.events[-1].version)
+                    await self.ledger.note(appended)
                     if self.chance.random() >= FORGOTTEN_ACKS:
                         await delivery.ack()
-                except (StoreUnavailable, StreamMovedOn):
+                except StreamMovedOn as moved:
+                    version = moved.actual
+                except StoreUnavailable:
                     continue
+
+    async def bury(self, log: Oona) -> None:
+        """Bury the commands that were delivered as often as is allowed; again after each outage, as a supervisor."""
+        while True:
+            try:
+                await log.dead.bury_exhausted()
+            except StoreUnavailable:
+                await asyncio.sleep(0.5)
 
     async def befall(self, wire: Wire, minutes: float) -> None:
         """One fault after another, until the time is up."""
@@ -164,7 +179,7 @@ class Campaign:
             wire = await stack.enter_async_context(Wire(self.server.url))
             logs = [await stack.enter_async_context(open_log(wire.url, **RING)) for _ in range(3)]
             async with asyncio.TaskGroup() as tasks:
-                carrying = tasks.create_task(self.carry_out_commands(logs[2]))
+                endless = [tasks.create_task(work(logs[2])) for work in (self.carry_out_commands, self.bury)]
                 for number in range(WRITERS):
                     stream = StreamName("writer", f"w{number}")
                     tasks.create_task(self.ledger.write(logs[number % 2].store, stream, self.stop))
@@ -174,15 +189,17 @@ class Campaign:
                 await self.kill_projector(wire)
                 await self.befall(wire, minutes)
                 await self.until_carried_out()
-                carrying.cancel()
+                for task in endless:
+                    task.cancel()
             await self.end_projector()
 
     async def until_carried_out(self) -> None:
-        """Wait until every command that was sent has left its effect, or too long."""
+        """Wait until every command that was sent has left its effect or was given up, or too long."""
         async with open_log(self.server.url, **RING) as log:
             for _ in range(int(SETTLING_S)):
                 await asyncio.sleep(1.0)
-                if set(self.sent) <= set(words(await log.store.read_stream(STREAM))):
+                done = set(words(await log.store.read_stream(STREAM)))
+                if set(self.sent) <= done | await given_up(log):
                     return
 
     async def reckon(self, seed: int, minutes: float) -> Reckoning:
@@ -190,6 +207,7 @@ class Campaign:
         async with open_log(self.server.url, **RING) as log:
             verdict = await self.ledger.compare(log.store)
             effects = Counter(words(await log.store.read_stream(STREAM)))
+            buried = await given_up(log) - effects.keys()
             kept = Sink(self.projected, CATALOGUE)
             await catch_up(log.store, kept)
             fresh = self.folder / "rebuilt.duckdb"
@@ -207,12 +225,19 @@ class Campaign:
             lost_races=self.lost_races,
             commands=len(self.sent),
             deliveries=self.deliveries,
-            effects_missing=len(set(self.sent) - effects.keys()),
+            given_up=len(buried),
+            effects_missing=len(set(self.sent) - effects.keys() - buried),
             effects_doubled=sum(count - 1 for count in effects.values()),
             verdict=verdict,
             projected_events=events,
             projection_equals_rebuild=equal,
         )
+
+
+async def given_up(log: Oona) -> set[str]:
+    """Return the words of the commands among the dead letters."""
+    commands = [log.dead.command_in(letter) for letter in await log.dead.all()]
+    return {record.command.value for record in commands if record and isinstance(record.command, StringValue)}
 
 
 async def torture(minutes: float, seed: int) -> Reckoning:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
+import structlog
 from nats.aio.msg import Msg
 
 from eventstore import subjects
@@ -24,6 +25,9 @@ from eventstore.store import DELIVERIES_AT_MOST, CommandRecord, Recorded
 MAX_UNSETTLED_COMMANDS = 64
 MAX_UNSETTLED_ALARMS = 4096
 EVENT_ACK_WAIT_S = 60.0
+_PAUSE_S = 0.2
+
+_log = structlog.get_logger("oona")
 
 
 class OonaBus:
@@ -114,11 +118,26 @@ class OonaBus:
         source = Source(self._jetstream, stream, name)
         async with aclosing(messages) as raws:
             async for raw in raws:
-                admitted = await self._admitted(raw, name)
-                if isinstance(admitted, Refusal):
-                    await bury(source, raw, admitted.verdict, admitted.detail)
-                else:
+                admitted = await self._judged(source, raw, name)
+                if admitted is not None:
                     yield OonaCommandDelivery(source, raw, admitted)
+
+    async def _judged(self, source: Source, raw: Raw, name: str) -> CommandRecord | None:
+        """Return the command in *raw*, or None once it is buried. Waits until the log can say which of the two."""
+        connection = self._jetstream.connection
+        while True:
+            try:
+                admitted = await self._admitted(raw, name)
+                if isinstance(admitted, CommandRecord):
+                    return admitted
+                await bury(source, raw, admitted.verdict, admitted.detail)
+                return None
+            except StoreUnavailable as reason:
+                if connection.closed:
+                    raise
+                _log.warning("a command waits to be admitted", target=name, position=raw.position, reason=str(reason))
+                await asyncio.sleep(_PAUSE_S)
+                await connection.until_back()
 
     async def events(self, name: str, aggregates: Sequence[str]) -> AsyncGenerator[OonaEventDelivery, None]:
         """Yield every commit of *aggregates* to the durable reader *name*, from the log's beginning, without end.

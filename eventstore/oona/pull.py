@@ -61,7 +61,8 @@ class Pull:
         subscription = await self._connection.subscribe(self._inbox, self._on_message)
         try:
             while True:
-                if self._owed < self._batch:
+                # After a reconnection a request would be answered here, where nobody will listen by then.
+                if self._owed < self._batch and not lost.done():
                     await self._request()
                 await self._wait(lost)
                 taken, self._taken = self._taken, []
