@@ -4,17 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from esper.api.attach import attach
+    from esper.api.baking import bake
     from esper.api.errors import EsperError
     from esper.api.settings import GrowthSettings
     from esper.api.unwrap import unwrap
     from esper.api.wrap import wrap
 
-__all__ = ["EsperError", "GrowthSettings", "attach", "unwrap", "wrap"]
+__all__ = ["EsperError", "GrowthSettings", "attach", "bake", "unwrap", "wrap"]
 
 _HOMES = {
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",
     "attach": "esper.api.attach",
+    "bake": "esper.api.baking",
     "unwrap": "esper.api.unwrap",
     "wrap": "esper.api.wrap",
 }

@@ -9,6 +9,7 @@ EsperError
 ├── RunFinishedAlready  the run to resume has ended
 ├── ResumeMismatch      the script differs from the one that started the run
 ├── RunDiverged         re-executed training gave other numbers than the log holds
+├── BakeRefused         a grown model cannot be written as source
 ├── KernelLost          a kernel that the run's history attached can no longer be verified
 └── SessionClosed       the session has ended, or has not begun
 """
@@ -34,6 +35,14 @@ class AttachedAlready(EsperError):
             f"this model {why}: end that session first, build the model anew, "
             "or go on with esper.unwrap(model), which keeps what was grown"
         )
+
+
+class BakeRefused(EsperError):
+    """The unwrapped model cannot be written as source code; nothing was written."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"cannot bake: {reason}")
 
 
 class NothingTrained(EsperError):

@@ -1,40 +1,94 @@
-"""Writing a grown model down as plain PyTorch modules."""
+"""Giving a model back as plain PyTorch: with what it has grown, or without."""
 
-from torch import fx, nn
+from collections import Counter
+from typing import Literal, TypeAlias, overload
+
+from torch import Tensor, fx, nn
 
 from esper.api.wrap import SURVEY, survey_of
+from esper.karn.linear_form import linear_form
+from esper.kasmina.folding import fold
 from esper.kasmina.planted import PLANTED, SUBMODULE, PlantedSeed, planted_in
 from esper.kasmina.tracing import Fossil, grown_graph, plain
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 
+Mode: TypeAlias = Literal["bake", "host"]
 
-def unwrap(model: nn.Module) -> fx.GraphModule:
-    """Return *model* with the seeds it kept, as plain PyTorch modules that need no Esper to load or run.
 
-    The modules and parameters are the model's own, under their names; a kept seed's are under `esper_<seed id>`. It
-    computes what the grown model computes. Seeds that were not kept yet are not part of it. Go on with the result:
-    *model* itself is left without hooks, and so without its seeds' effect.
+@overload
+def unwrap(model: nn.Module, mode: Literal["bake"] = "bake", *, fold_linear: bool = False) -> fx.GraphModule: ...
+@overload
+def unwrap(model: nn.Module, mode: Literal["host"]) -> nn.Module: ...
+def unwrap(model: nn.Module, mode: Mode = "bake", *, fold_linear: bool = False) -> nn.Module:
+    """Return *model* as plain PyTorch modules that need no Esper to load or run; go on with the result.
+
+    "bake" keeps what has grown: the result is an `fx.GraphModule` that computes what the grown model computes. The
+    modules and parameters are the model's own, under their names; a kept seed's are under `esper_<seed id>`. Seeds
+    that were not kept yet are not part of it. With *fold_linear*, kept seeds that are linear maps over channels
+    (BP002, BP-PROJ-LoRA-64 beside a linear layer) are added into that layer's weights and cost nothing any more;
+    the outputs then agree to rounding instead of to the bit, and an optimizer of before still holds their parameters.
+
+    "host" drops what has grown and returns *model* itself: its own modules with the weights that they have now.
+
+    Either way *model* is left without hooks, and so without its seeds' effect.
 
     Raises:
         NotWrapped: it was not wrapped.
-        UnwrapRefused: its forward pass cannot be written down; it is unchanged then.
+        UnwrapRefused: "bake" only: its forward pass cannot be written down; it is unchanged then.
     """
+    if mode not in ("bake", "host"):
+        raise ValueError(f'mode is "bake" or "host", not {mode!r}')
     survey_of(model)
     planted = sorted(planted_in(model).values(), key=lambda seed: (len(seed.site.seed_id), seed.site.seed_id))
+    return _baked(model, planted, fold_linear=fold_linear) if mode == "bake" else _bare(model, planted)
+
+
+def _baked(model: nn.Module, planted: list[PlantedSeed], *, fold_linear: bool) -> fx.GraphModule:
     for seed in planted:
         seed.unhook()
     kept = [seed for seed in planted if seed.stage == Stage.SEED_STAGE_FOSSILIZED]
+    fossils = [_fossil(model, seed) for seed in kept]
     try:
-        graph = grown_graph(model, [_fossil(model, seed) for seed in kept])
+        graph = grown_graph(model, fossils)
     except BaseException:
         for seed in planted:
             seed.hook()
         raise
+    if fold_linear:
+        left = fold(tuple(fossils), _linear_forms(model, fossils))
+        for seed in [seed for seed in kept if all(fossil.module is not seed.seed.module for fossil in left)]:
+            delattr(seed.holder, f"{SUBMODULE}{seed.site.seed_id}")
+            kept.remove(seed)
+        graph = grown_graph(model, left)
     for seed in kept:
         seed.holder.add_module(f"{SUBMODULE}{seed.site.seed_id}", plain(seed.seed.module))
+    _forget(model)
+    return fx.GraphModule(model, graph, class_name=type(model).__name__)
+
+
+def _linear_forms(model: nn.Module, fossils: list[Fossil]) -> dict[int, Tensor]:
+    """Return the matrices of the seeds that have one, but for those at a layer whose weight is another's, too."""
+    uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
+    forms = ((index, fossil, linear_form(fossil.module)) for index, fossil in enumerate(fossils))
+    return {
+        index: form
+        for index, fossil, form in forms
+        if form is not None and all(uses[id(own)] == 1 for own in fossil.exit.parameters(recurse=False))
+    }
+
+
+def _bare(model: nn.Module, planted: list[PlantedSeed]) -> nn.Module:
+    for seed in planted:
+        seed.unhook()
+        if seed.stage == Stage.SEED_STAGE_FOSSILIZED:
+            delattr(seed.holder, f"{SUBMODULE}{seed.site.seed_id}")
+    _forget(model)
+    return model
+
+
+def _forget(model: nn.Module) -> None:
     for attribute in (SURVEY, PLANTED):
         model.__dict__.pop(attribute, None)
-    return fx.GraphModule(model, graph, class_name=type(model).__name__)
 
 
 def _fossil(model: nn.Module, seed: PlantedSeed) -> Fossil:
