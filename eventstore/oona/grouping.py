@@ -6,7 +6,7 @@ idle ──append──> alone ──more than a group costs──> queue ──
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
@@ -82,7 +82,7 @@ class Grouping:
         self._queue = deque[_Queued]()
         self._alone = 0
         self._groups = set[asyncio.Task[None]]()
-        self._subjects = set[str]()
+        self._on_way = Counter[str]()
         self._due = False
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str], *, doing: str) -> Published:
@@ -106,6 +106,7 @@ class Grouping:
         loop, ahead = asyncio.get_running_loop(), self._alone
         began = loop.time()
         self._alone += 1
+        self._on_way[message.subject] += 1
         try:
             published = await self._jetstream.publish(message.subject, message.data, message.headers, doing=doing)
             if not self._groups:
@@ -113,6 +114,7 @@ class Grouping:
             return published
         finally:
             self._alone -= 1
+            self._left(message.subject)
             if self._queue:
                 self._look_soon()
 
@@ -125,7 +127,7 @@ class Grouping:
     def _look(self) -> None:
         """Send what is worth a group; the next is made while the server is at work on the one before."""
         self._due = False
-        while len(self._queue) >= self._worth.messages and len(self._groups) < GROUPS_AT_ONCE:
+        while self._allowed and len(self._queue) >= self._worth.messages and len(self._groups) < GROUPS_AT_ONCE:
             self._groups.add(asyncio.ensure_future(self._send(*self._take())))
         if not self._groups:
             for _ in range(min(len(self._queue), self._worth.messages - self._alone)):
@@ -138,11 +140,11 @@ class Grouping:
             queued = self._queue.popleft()
             if queued.outcome.cancelled():
                 continue
-            if queued.message.subject in self._subjects:
+            if queued.message.subject in self._on_way:
                 rivals.append(queued)
                 continue
             group.append(queued)
-            self._subjects.add(queued.message.subject)
+            self._on_way[queued.message.subject] += 1
             room -= len(queued.message.data)
         return group, rivals
 
@@ -154,11 +156,16 @@ class Grouping:
         finally:
             for queued, place in zip(group, places, strict=True):
                 _settle(queued, place)
+                self._left(queued.message.subject)
             for queued in rivals:
                 _settle(queued, None)
-            self._subjects.difference_update(queued.message.subject for queued in group)
             self._groups.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             self._look_soon()
+
+    def _left(self, subject: str) -> None:
+        self._on_way[subject] -= 1
+        if not self._on_way[subject]:
+            del self._on_way[subject]
 
     async def _places(self, messages: list[Outgoing]) -> Sequence[Published | None]:
         """Store *messages* together and return where each is; None for each if that is not certain."""
