@@ -3,7 +3,10 @@
 import argparse
 import asyncio
 import itertools
+import os
+import signal
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,6 +27,7 @@ from tests.eventstore.vocabulary import TYPES
 
 SIZES = StreamSizes(events_bytes=8 << 30)
 RAW = "BENCH_RAW"
+DEADLINE_S = 10.0
 
 
 async def appends(report: Report, folder: Path, options: argparse.Namespace) -> None:
@@ -60,6 +64,40 @@ async def appends(report: Report, folder: Path, options: argparse.Namespace) -> 
         ours = "appends to 256 aggregates"
         wanted = [(ours, "counted acks, window 256", 0.6), (ours, "publish_async, window 256", 1.2)]
         await compete(report, contestants, wanted, rounds=options.rounds)
+
+
+async def outage(report: Report, folder: Path) -> None:
+    """Kill the server under 256 appends and 256 of nats-py's futures: which of them ever end?"""
+    async with AsyncExitStack() as stack:
+        server = LocalServer(folder, tied=True)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        log = await stack.enter_async_context(open_log(server.url, keys=KEYS, types=TYPES, commands=TYPES, sizes=SIZES))
+        client = await peers.connect(server.url)
+        stack.push_async_callback(client.close)
+        js = client.jetstream(publish_async_max_pending=AGGREGATES)
+        await js.add_stream(name=RAW, subjects=["bench.raw.>"])
+        await append_pipelined(log, 0, AGGREGATES)
+        os.kill(server.pid or 0, signal.SIGSTOP)
+        theirs = [await js.publish_async(f"bench.raw.{number}", b"x") for number in range(AGGREGATES)]
+        ours = [
+            asyncio.ensure_future(
+                log.store.append(StreamName("many", f"n0-{number}"), [WORD], expected=1, context=context(1))
+            )
+            for number in range(AGGREGATES)
+        ]
+        await asyncio.wait(ours, timeout=0.2)
+        server.kill()
+        await server.start()
+        began = time.perf_counter()
+        await asyncio.wait(ours, timeout=DEADLINE_S)
+        report.remarks["server killed under 256 appends"] = (
+            f"{sum(one.done() for one in ours)} of ours ended, within {time.perf_counter() - began:.2f} s of its return"
+        )
+        await asyncio.wait(theirs, timeout=DEADLINE_S)
+        ended = sum(one.done() for one in theirs)
+        report.remarks["server killed under 256 publish_async"] = f"{ended} ended within {DEADLINE_S:g} s of its return"
+        await asyncio.gather(*ours, return_exceptions=True)
 
 
 async def append_one_by_one(log: Oona, fresh: int, many: int) -> int:
@@ -135,6 +173,7 @@ async def run(options: argparse.Namespace) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         if "append" in options.only:
             await appends(report, Path(folder) / "appends", options)
+            await outage(report, Path(folder) / "outage")
         if "read" in options.only:
             await reads(report, Path(folder) / "reads", options)
     if options.eventsourcing:

@@ -68,6 +68,15 @@ class Chains:
         self._links[stream] = link
 
 
+class Draft(msgspec.Struct, frozen=True):
+    """A sealed commit that its writer has not stored yet, and what it was made of."""
+
+    stream: StreamName
+    commit: Commit
+    context: Context
+    data: bytes
+
+
 class CommitCodec(msgspec.Struct, frozen=True):
     """How commits are written and read: with which keys, in which vocabulary."""
 
@@ -80,6 +89,10 @@ class CommitCodec(msgspec.Struct, frozen=True):
         Raises:
             ValueError: there are no events: a decision that records nothing is not a commit.
         """
+        return self.draft(stream, events, context, after).data
+
+    def draft(self, stream: StreamName, events: Sequence[Message], context: Context, after: Link) -> Draft:
+        """Like `seal`, for a writer that will want to know what it has recorded once that is stored."""
         if not events:
             raise ValueError(f"nothing to record on {stream}")
         this = commit_id(stream, context.command_id)
@@ -102,7 +115,7 @@ class CommitCodec(msgspec.Struct, frozen=True):
         )
         body = commit.SerializeToString(deterministic=True)
         signed = SignedCommit(commit=body, key_id=self.keys.current_id, signature=self.keys.sign(body))
-        return signed.SerializeToString(deterministic=True)
+        return Draft(stream, commit, context, signed.SerializeToString(deterministic=True))
 
     def unseal(self, data: bytes, position: int, stream: StreamName, after: Link | None) -> tuple[Recorded, ...]:
         """Return the events of the commit stored at *position*, verified against *after*, the end of the chain so far.
@@ -121,12 +134,12 @@ class CommitCodec(msgspec.Struct, frozen=True):
         """Like `unseal`, but the signature is not looked at: for copies that anybody could have made."""
         return self._opened(_parse(SignedCommit, data, position), position, stream, after)
 
-    def reopen(self, data: bytes, position: int, stream: StreamName) -> tuple[Recorded, ...]:
-        """Return the events of a commit that `seal` made a moment ago and that was stored at *position*.
+    def recorded(self, draft: Draft, position: int) -> tuple[Recorded, ...]:
+        """Return the events of *draft* now that it is stored at *position*.
 
-        Nothing is verified: these bytes never left this process.
+        Nothing is verified: it never left this process.
         """
-        return self._events(_parse(Commit, _parse(SignedCommit, data, position).commit, position), position, stream)
+        return self._events(draft.commit, draft.context, position, draft.stream)
 
     def read(self, data: bytes, position: int, stream: StreamName, chains: Chains) -> tuple[Recorded, ...]:
         """Unseal the next commit of *stream* and extend its chain in *chains*."""
@@ -140,7 +153,7 @@ class CommitCodec(msgspec.Struct, frozen=True):
         body = _parse(Commit, signed.commit, position)
         _check_identity(body, position, stream)
         _check_link(body, position, after)
-        return self._events(body, position, stream)
+        return self._events(body, _context(body), position, stream)
 
     def _schema_version(self, event: Message) -> int:
         own = OWN.lookup(event.DESCRIPTOR.full_name)
@@ -155,8 +168,8 @@ class CommitCodec(msgspec.Struct, frozen=True):
         if not genuine:
             raise LogCorrupt(position, "signature", f"the HMAC of key {signed.key_id}", signed.signature.hex())
 
-    def _events(self, commit: Commit, position: int, stream: StreamName) -> tuple[Recorded, ...]:
-        context, first = _context(commit), commit.first_version
+    def _events(self, commit: Commit, context: Context, position: int, stream: StreamName) -> tuple[Recorded, ...]:
+        this, first = commit.commit_id, commit.first_version
         events: list[Recorded] = []
         for index, stored in enumerate(commit.events):
             name, message = self._message(stored, position)
@@ -169,7 +182,7 @@ class CommitCodec(msgspec.Struct, frozen=True):
                     event_id=stored.event_id,
                     event_type=name,
                     event=message,
-                    commit_id=commit.commit_id,
+                    commit_id=this,
                     context=context,
                 )
             )

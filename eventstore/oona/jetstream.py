@@ -1,7 +1,9 @@
 """The few requests of JetStream's API that Oona makes, with typed answers."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import msgspec
 import stamina
@@ -15,6 +17,10 @@ NO_MESSAGE_FOUND = 10037
 CONSUMER_EXISTS = 10148
 STREAM_NOT_FOUND = 10059
 WRONG_LAST_SEQUENCE = 10071
+WRITE_UNDER_WAY = 10164
+"""A cluster's word for a wrong last sequence while another write to the subject is on its way through it."""
+BATCHES_REFUSED = frozenset({10174, 10177})
+"""The stream takes no batches, or none with the headers that an append needs."""
 LOG_FULL = frozenset({10023, 10047, 10077})
 
 PUBLISH_PATIENCE_S = 5.0
@@ -46,6 +52,16 @@ class Published(Answer, frozen=True):
 
     seq: int = 0
     duplicate: bool = False
+    batch: str = ""
+    count: int = 0
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One message to store."""
+
+    subject: str
+    data: bytes
+    headers: dict[str, str]
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -132,6 +148,28 @@ class JetStream:
                 return await self._publish(subject, data, headers, doing)
         raise AssertionError("a retry context ends by returning or raising")
 
+    async def publish_together(self, messages: Sequence[Outgoing], *, doing: str) -> Published:
+        """Store *messages* in one atomic batch and return where the last one is; the others are right before it.
+
+        Nothing is resent: what became of a batch that was not answered is told by reading, message by message. The
+        server forgets one whose end does not come within ten seconds.
+
+        Raises:
+            Refused: the server answered with an error; none was stored.
+            StoreUnavailable: not known whether they were stored.
+        """
+        batch = uuid4().hex
+        for number, message in enumerate(messages[:-1], start=1):
+            await self.connection.publish(
+                message.subject, message.data, doing=doing, headers=_in_batch(message, batch, number)
+            )
+        last = messages[-1]
+        headers = _in_batch(last, batch, len(messages)) | {"Nats-Batch-Commit": "1"}
+        published = await self._publish(last.subject, last.data, headers, doing)
+        if (published.batch, published.count) != (batch, len(messages)):
+            raise StoreUnavailable(doing, "an answer that is none to a batch")
+        return published
+
     async def _publish(self, subject: str, data: bytes, headers: dict[str, str], doing: str) -> Published:
         answer = await self._publisher.publish(subject, data, headers, doing=doing, wait_s=REQUEST_WAIT_S)
         return _decode(answer.data, Published, doing)
@@ -175,6 +213,10 @@ class JetStream:
             if refused.err_code == STREAM_NOT_FOUND:
                 return None
             raise StoreUnavailable(doing, refused.description) from refused
+
+
+def _in_batch(message: Outgoing, batch: str, number: int) -> dict[str, str]:
+    return message.headers | {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
 
 
 def _decode(data: bytes, kind: type[Kind], doing: str) -> Kind:

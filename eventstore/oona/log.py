@@ -13,7 +13,7 @@ from eventstore.oona.jetstream import JetStream
 from eventstore.oona.monitor import is_durable
 from eventstore.oona.nonces import OonaNonces
 from eventstore.oona.store import OonaStore
-from eventstore.oona.streams import StreamSizes, ensure
+from eventstore.oona.streams import StreamSizes, ensure, takes_batches
 from eventstore.signing import Keys
 from eventstore.store import EventTypes
 
@@ -69,14 +69,15 @@ async def connect(
     await connection.open(url, name=name, authority=authority)
     try:
         jetstream, commits = JetStream(connection), CommitCodec(keys, types)
-        await ensure(jetstream, sizes or StreamSizes())
+        events = await ensure(jetstream, sizes or StreamSizes())
         durable = bool(monitor) and await asyncio.to_thread(is_durable, monitor)
     except BaseException:
         await connection.close()
         raise
     codec = CommandCodec(keys, commands)
     bus = OonaBus(jetstream, codec, commits, OonaNonces(jetstream))
-    return Oona(connection, OonaStore(jetstream, commits), bus, DeadLetters(jetstream, codec), durable=durable)
+    store = OonaStore(jetstream, commits, batches=takes_batches(events))
+    return Oona(connection, store, bus, DeadLetters(jetstream, codec), durable=durable)
 
 
 @asynccontextmanager

@@ -11,7 +11,16 @@ from eventstore.backward import BackwardChains
 from eventstore.commit import MAX_COMMIT_BYTES, Chains, CommitCodec, Link, commit_id, link_after
 from eventstore.errors import CommitTooLarge, LogCorrupt, LogFull, LogReplaced, StoreUnavailable, StreamMovedOn
 from eventstore.heads import End, Head
-from eventstore.oona.jetstream import HEADER_ROOM_BYTES, LOG_FULL, WRONG_LAST_SEQUENCE, JetStream, Refused, StreamInfo
+from eventstore.oona.grouping import Grouping
+from eventstore.oona.jetstream import (
+    HEADER_ROOM_BYTES,
+    LOG_FULL,
+    WRITE_UNDER_WAY,
+    WRONG_LAST_SEQUENCE,
+    JetStream,
+    Refused,
+    StreamInfo,
+)
 from eventstore.oona.pull import Raw
 from eventstore.oona.reading import BATCH, LogReader
 from eventstore.oona.streams import EVENTS
@@ -31,8 +40,10 @@ class OonaStore:
     server compares it, and when it is wrong the end is read again from the stream's leader.
     """
 
-    def __init__(self, jetstream: JetStream, codec: CommitCodec) -> None:
+    def __init__(self, jetstream: JetStream, codec: CommitCodec, *, batches: bool = False) -> None:
+        """Record over *jetstream*; *batches* says whether the stream of record takes them."""
         self._jetstream = jetstream
+        self._grouping = Grouping(jetstream, allowed=batches)
         self._codec = codec
         self._reader = LogReader(jetstream, EVENTS)
         self._heads: dict[StreamName, Head] = {}
@@ -156,7 +167,8 @@ class OonaStore:
         self, stream: StreamName, events: Sequence[Message], context: Context, head: Head, this: str
     ) -> Appended:
         end = head.end
-        data = self._codec.seal(stream, events, context, end.link)
+        draft = self._codec.draft(stream, events, context, end.link)
+        data = draft.data
         limit = min(MAX_COMMIT_BYTES, self._jetstream.connection.max_payload - HEADER_ROOM_BYTES)
         if len(data) > limit:
             raise CommitTooLarge(len(data), limit)
@@ -167,21 +179,21 @@ class OonaStore:
             "Esper-Types": ",".join(sorted({event.DESCRIPTOR.full_name for event in events})),
         }
         try:
-            published = await self._jetstream.publish(of_stream(stream), data, headers, doing=f"appending to {stream}")
+            published = await self._grouping.publish(of_stream(stream), data, headers, doing=f"appending to {stream}")
         except Refused as refused:
             return await self._after_refusal(stream, this, end.link.version, refused)
         except StoreUnavailable:
             return await self._after_silence(stream, this)
         if published.duplicate:
             return await self._recorded_before(stream, published.seq)
-        recorded = self._codec.reopen(data, published.seq, stream)
+        recorded = self._codec.recorded(draft, published.seq)
         head.extend(data, recorded)
         return Appended(recorded, duplicate=False)
 
     async def _after_refusal(self, stream: StreamName, this: str, expected: int, refused: Refused) -> Appended:
         if refused.err_code in LOG_FULL:
             raise LogFull(str(stream), refused.description) from refused
-        if refused.err_code != WRONG_LAST_SEQUENCE:
+        if refused.err_code not in (WRONG_LAST_SEQUENCE, WRITE_UNDER_WAY):
             raise StoreUnavailable(refused.doing, refused.description) from refused
         head = await self._refresh(stream)
         before = head.position_of(this)

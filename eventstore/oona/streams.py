@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import structlog
 
 from eventstore import subjects
 from eventstore.admission import Freshness
@@ -17,6 +18,9 @@ NONCES = "ESPER_NONCES"
 EMERGENCY = "ESPER_EMERGENCY"
 EXHAUSTED = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 ADVISORIES_KEPT_S = 30 * 24 * 3600
+
+BATCHES = "allow_atomic"
+"""The setting with which a stream takes atomic batches; logs from before it are upgraded in place."""
 
 _GIB = 1024**3
 
@@ -37,7 +41,8 @@ class StreamSizes(msgspec.Struct, frozen=True, kw_only=True):
 def settings(sizes: StreamSizes) -> list[dict[str, Any]]:
     """Return the creation settings of every stream."""
     return [
-        _stream(EVENTS, subjects.EVENTS, sizes.events_bytes, sizes) | {"deny_delete": True, "deny_purge": True},
+        _stream(EVENTS, subjects.EVENTS, sizes.events_bytes, sizes)
+        | {"deny_delete": True, "deny_purge": True, BATCHES: True},
         _stream(COMMANDS, subjects.COMMANDS, sizes.commands_bytes, sizes),
         _stream(DEAD_LETTERS, subjects.DEAD_LETTERS, sizes.dead_letters_bytes, sizes),
         _stream(ADVISORY, EXHAUSTED, sizes.advisories_bytes, sizes)
@@ -49,7 +54,8 @@ def settings(sizes: StreamSizes) -> list[dict[str, Any]]:
     ]
 
 
-_TUNABLE = frozenset({"name", "max_bytes", "num_replicas", "duplicate_window"})
+_log = structlog.get_logger("oona")
+_TUNABLE = frozenset({"name", "max_bytes", "num_replicas", "duplicate_window", BATCHES})
 
 
 async def ensure(jetstream: JetStream, sizes: StreamSizes) -> StreamInfo:
@@ -81,7 +87,29 @@ async def _ensure(jetstream: JetStream, wanted: dict[str, Any]) -> StreamInfo:
     }
     if differences:
         raise LogMisconfigured(name, differences)
+    if wanted.get(BATCHES) and not takes_batches(info):
+        return await _allow_batches(jetstream, name, info)
     return info
+
+
+def takes_batches(info: StreamInfo) -> bool:
+    """Say whether the stream that *info* is about takes atomic batches."""
+    return info.config.get(BATCHES) is True
+
+
+async def _allow_batches(jetstream: JetStream, name: str, info: StreamInfo) -> StreamInfo:
+    """Let an older stream take batches from now on; where that is not possible it goes on without them.
+
+    Nothing that is stored changes, nor the stream's identity; doing it again is harmless.
+    """
+    doing = f"allowing batches in {name}"
+    try:
+        updated = await jetstream.ask(f"STREAM.UPDATE.{name}", info.config | {BATCHES: True}, StreamInfo, doing=doing)
+    except (Refused, StoreUnavailable) as reason:
+        _log.warning("appends will not share syncs: the stream could not be upgraded", stream=name, reason=str(reason))
+        return info
+    _log.info("the stream was upgraded", stream=name, takes_batches=takes_batches(updated))
+    return updated
 
 
 def _stream(name: str, root: str, max_bytes: int, sizes: StreamSizes) -> dict[str, Any]:
