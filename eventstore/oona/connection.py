@@ -1,12 +1,12 @@
 """One NATS connection that never hangs, never gives up, and says at once when it is down."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import nats.errors
-import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -20,7 +20,7 @@ RECONNECT_PAUSE_S = 0.2
 PING_S = 10
 _WORD_LATE_S = 0.01
 
-_log = structlog.get_logger("oona")
+_log = logging.getLogger("eventstore.oona")
 
 
 class Connection:
@@ -71,7 +71,7 @@ class Connection:
         try:
             await self._client.close()
         except (OSError, nats.errors.Error) as error:
-            _log.debug("connection closed uncleanly", error=str(error))
+            _log.debug("connection closed uncleanly: %s", error)
 
     @property
     def connected(self) -> bool:
@@ -163,14 +163,14 @@ class Connection:
         try:
             await subscription.unsubscribe()
         except nats.errors.Error as error:
-            _log.debug("subscription ended uncleanly", subject=subscription.subject, error=str(error))
+            _log.debug("subscription to %s ended uncleanly: %s", subscription.subject, error)
 
     def _require(self, doing: str) -> None:
         if not self._client.is_connected:
             raise StoreUnavailable(doing, "not connected")
 
     async def _on_error(self, error: Exception) -> None:
-        _log.warning("connection trouble", error=str(error) or type(error).__name__)
+        _log.warning("connection trouble: %s", str(error) or type(error).__name__)
 
     async def _on_lost(self) -> None:
         self._back.clear()

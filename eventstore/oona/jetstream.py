@@ -1,10 +1,13 @@
 """The few requests of JetStream's API that Oona makes, with typed answers."""
 
+import asyncio
+import logging
+import random
+import time
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
-import stamina
 
 from eventstore.errors import EventStoreError, StoreUnavailable
 from eventstore.oona.connection import REQUEST_WAIT_S, Connection
@@ -18,7 +21,10 @@ WRONG_LAST_SEQUENCE = 10071
 LOG_FULL = frozenset({10023, 10047, 10077})
 
 PUBLISH_PATIENCE_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 HEADER_ROOM_BYTES = 4096
+
+_log = logging.getLogger("eventstore.oona")
 
 
 class Refused(EventStoreError):
@@ -119,25 +125,21 @@ class JetStream:
             Refused: the server answered with an error; nothing was stored.
             StoreUnavailable: not known whether it was stored.
         """
-        try:
-            return await self._publish(subject, data, headers, doing)
-        except StoreUnavailable:
-            if not self.connection.connected:
-                raise
-        retries = stamina.retry_context(
-            on=self._worth_resending, attempts=None, timeout=self._patience_s, wait_initial=0.05, wait_max=1.0
-        )
-        async for attempt in retries:
-            with attempt:
+        give_up_s, pause_s = time.monotonic() + self._patience_s, FIRST_PAUSE_S
+        while True:
+            try:
                 return await self._publish(subject, data, headers, doing)
-        raise AssertionError("a retry context ends by returning or raising")
+            except StoreUnavailable as error:
+                if not self.connection.connected or time.monotonic() + pause_s > give_up_s:
+                    raise
+                _log.info("sent again: %s", error)
+            # Writers that lost one leader together must not all come back in the same moment.
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     async def _publish(self, subject: str, data: bytes, headers: dict[str, str], doing: str) -> Published:
         answer = await self._publisher.publish(subject, data, headers, doing=doing, wait_s=REQUEST_WAIT_S)
         return _decode(answer.data, Published, doing)
-
-    def _worth_resending(self, error: Exception) -> bool:
-        return isinstance(error, StoreUnavailable) and self.connection.connected
 
     async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
         """Return the newest message on *subject* from the stream's leader (a direct get may be stale)."""
