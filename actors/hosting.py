@@ -91,6 +91,7 @@ async def host(hosted: Hosted) -> None:
         commands=COMMANDS,
         name=name,
         monitor=hosted.monitor,
+        login=hosted.place.login(hosted.entry.aggregate_id),
     )
     async with opened as log, asyncio.TaskGroup() as group:
         group.create_task(_answer(log, hosted.entry))

@@ -8,7 +8,10 @@ from typing import Protocol
 import msgspec
 
 from eventstore.blobs import FolderBlobs
+from eventstore.oona.credentials import Login
 from eventstore.oona.dead import DeadLetters
+from eventstore.oona.sweeping import SettledCommands
+from eventstore.secret_file import read_secret
 from eventstore.signing import Keys
 from eventstore.snapshot import Snapshots
 from eventstore.store import AlarmBus, CommandBus, EventStore, QueryBus
@@ -36,13 +39,16 @@ class Log(Protocol):
 
 
 class Fabric(Log, Protocol):
-    """A log on a server, with the messages that were given up there, and a lane for emergencies."""
+    """A log on a server, with the messages that were given up there or are done with, and a lane for emergencies."""
 
     @property
     def alarms(self) -> AlarmBus: ...
 
     @property
     def dead(self) -> DeadLetters: ...
+
+    @property
+    def settled(self) -> SettledCommands: ...
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +75,22 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def nats(self) -> Path:
         """The local server's store and configuration."""
         return self.folder / "nats"
+
+    @property
+    def users(self) -> Path:
+        """The password of each user of the server, one file each, readable by the owner only."""
+        return self.folder / "users"
+
+    def login(self, user: str) -> Login | None:
+        """Return the login of *user*, or None where the server was never given users.
+
+        Raises:
+            SecretUnfit: others can read its password, or it is empty.
+        """
+        try:
+            return Login(name=user, password=read_secret(self.users / user))
+        except FileNotFoundError:
+            return None
 
     @property
     def cache(self) -> Path:

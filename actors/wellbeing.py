@@ -46,7 +46,13 @@ async def stack_status(place: Place, settings: StackSettings = DEFAULTS) -> Stac
     names = {process.name for process in found.processes} & {actor.name for actor in ROSTER}
     try:
         opened = open_log(
-            found.url, keys=place.keys, types=EVENTS, commands=COMMANDS, name="status", monitor=found.monitor_url
+            found.url,
+            keys=place.keys,
+            types=EVENTS,
+            commands=COMMANDS,
+            name="status",
+            monitor=found.monitor_url,
+            login=place.login("reader"),
         )
         async with opened as log:
             asked = [_asked(log.bus, name, settings.health_timeout_s) for name in sorted(names)]

@@ -7,6 +7,7 @@ from actors.clock import SystemClock
 from actors.loop import BackgroundLoop
 from actors.place import Bus, Log, Place
 from actors.stack import ensure_stack
+from actors.stackfile import login_at
 from actors.weatherlight import host_in_process
 from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.memory import MemoryBus, MemoryStore
@@ -75,7 +76,15 @@ def _embedded(place: Place, loop: BackgroundLoop) -> OpenLog:
 
 
 def _at(url: str, monitor: str, place: Place, loop: BackgroundLoop, *, close_stack: Callable[[], None]) -> OpenLog:
-    opening = connect(url, keys=place.keys, types=EVENTS, commands=COMMANDS, name="esper-trainer", monitor=monitor)
+    opening = connect(
+        url,
+        keys=place.keys,
+        types=EVENTS,
+        commands=COMMANDS,
+        name="esper-trainer",
+        monitor=monitor,
+        login=login_at(place, url, "trainer"),
+    )
     oona = loop.call(opening, CONNECT_WAIT_S)
 
     def close() -> None:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from eventstore.blobs import FolderBlobs
 from eventstore.errors import BackupRefused
 from eventstore.oona.connection import Connection
 from eventstore.oona.copying import CopyBegun, StreamCopy, put_back
+from eventstore.oona.credentials import Login, User
 from eventstore.oona.jetstream import JetStream, Refused, StreamInfo
 from eventstore.oona.log import open_log
 from eventstore.oona.server import LocalServer
@@ -62,6 +64,7 @@ async def back_up(
     now_ns: int,
     environ: Mapping[str, str],
     progress: Progress = lambda done, of: None,
+    login: Login | None = None,
 ) -> Backup:
     """Copy the log at *url* as it stands now, and the folder *blobs*, to *target*; then put the copy back on a server
     of its own for a moment and verify every commit there.
@@ -74,9 +77,9 @@ async def back_up(
         StoreUnavailable: the log did not answer.
     """
     _make_room(target)
-    async with open_log(url, keys=ring.keys, types=ring.types, commands=ring.types) as log:
+    async with open_log(url, keys=ring.keys, types=ring.types, commands=ring.types, login=login) as log:
         identity = await log.store.identity()
-    async with _jetstream(url) as jetstream:
+    async with _jetstream(url, login) as jetstream:
         copy = StreamCopy(jetstream, EVENTS)
         begun = await copy.begin()
         digest, size = await _write(target / SNAPSHOT, copy)
@@ -120,7 +123,9 @@ def read_backup(source: Path) -> Backup:
     return backup
 
 
-async def restore(source: Path, url: str, blobs: Path, ring: Ring, *, progress: Progress) -> Checked:
+async def restore(
+    source: Path, url: str, blobs: Path, ring: Ring, *, progress: Progress, login: Login | None = None
+) -> Checked:
     """Put the backup in *source* onto the server at *url*, which has no log yet, and its blobs into *blobs*; verify it.
 
     The log keeps its positions and the birth by which checkpoints know it.
@@ -130,29 +135,32 @@ async def restore(source: Path, url: str, blobs: Path, ring: Ring, *, progress: 
     """
     backup = read_backup(source)
     _copy_blobs(source / "blobs", blobs)
-    async with _jetstream(url) as jetstream:
+    async with _jetstream(url, login) as jetstream:
         begun = CopyBegun(config=backup.config, state=backup.state)
         info = await put_back(jetstream, begun, _chunks(source / SNAPSHOT))
         await _remember_birth(jetstream, info, backup.log.created_ns)
-    return await _verified(url, backup.log.last_position, ring, str(source), progress)
+    return await _verified(url, backup.log.last_position, ring, str(source), progress, login)
 
 
 async def _tried(
     target: Path, begun: CopyBegun, last: int, ring: Ring, environ: Mapping[str, str], progress: Progress
 ) -> Checked:
     with tempfile.TemporaryDirectory(prefix=".trial-", dir=target) as folder:
-        server = LocalServer(Path(folder), environ=environ, tied=True)
+        # The copy is as secret as the log: for as long as it is tried, nobody else may look at it either.
+        login = Login(name="trial", password=token_hex(32))
+        alone = User(name=login.name, password=login.password, publish=(">",), subscribe=(">",))
+        server = LocalServer(Path(folder), environ=environ, tied=True, users=[alone])
         await server.start()
         try:
-            async with _jetstream(server.url) as jetstream:
+            async with _jetstream(server.url, login) as jetstream:
                 await put_back(jetstream, begun, _chunks(target / SNAPSHOT))
-            return await _verified(server.url, last, ring, str(target), progress)
+            return await _verified(server.url, last, ring, str(target), progress, login)
         finally:
             await server.stop()
 
 
-async def _verified(url: str, last: int, ring: Ring, where: str, progress: Progress) -> Checked:
-    async with open_log(url, keys=ring.keys, types=ring.types, commands=ring.types) as log:
+async def _verified(url: str, last: int, ring: Ring, where: str, progress: Progress, login: Login | None) -> Checked:
+    async with open_log(url, keys=ring.keys, types=ring.types, commands=ring.types, login=login) as log:
         checked = await verify_log(log.store, progress=progress)
     if checked.fault is not None:
         fault = checked.fault
@@ -206,9 +214,9 @@ async def _remember_birth(jetstream: JetStream, info: StreamInfo, created_ns: in
 
 
 @asynccontextmanager
-async def _jetstream(url: str) -> AsyncGenerator[JetStream, None]:
+async def _jetstream(url: str, login: Login | None) -> AsyncGenerator[JetStream, None]:
     connection = Connection()
-    await connection.open(url, name="backup")
+    await connection.open(url, name="backup", login=login)
     try:
         yield JetStream(connection)
     finally:

@@ -63,6 +63,11 @@ class StoredMessage(msgspec.Struct, frozen=True):
     data: bytes = b""
     hdrs: bytes = b""
 
+    @property
+    def stored_at_ns(self) -> int:
+        """When the server stored it, to the microsecond."""
+        return round(self.time.timestamp() * 1e6) * 1000
+
     def headers(self) -> dict[str, str]:
         """Return its headers; of one that occurs twice, the last."""
         lines = self.hdrs.decode(errors="replace").split("\r\n")[1:]
@@ -79,6 +84,7 @@ class StreamState(msgspec.Struct, frozen=True):
 
     first_seq: int
     last_seq: int
+    bytes: int = 0
 
 
 class StreamInfo(Answer, frozen=True):
@@ -148,6 +154,10 @@ class JetStream:
     async def message(self, stream: str, sequence: int) -> StoredMessage | None:
         """Return the message stored at *sequence*, from the stream's leader."""
         return await self._message(stream, {"seq": sequence})
+
+    async def next_message(self, stream: str, subject: str, sequence: int) -> StoredMessage | None:
+        """Return the first message on *subject* stored at *sequence* or later, from the stream's leader."""
+        return await self._message(stream, {"seq": sequence, "next_by_subj": subject})
 
     async def _message(self, stream: str, body: dict[str, object]) -> StoredMessage | None:
         doing = f"reading {stream}"
