@@ -10,11 +10,12 @@ import msgspec
 from eventstore.blobs import FolderBlobs
 from eventstore.oona.credentials import Login
 from eventstore.oona.dead import DeadLetters
+from eventstore.oona.objects import shared_blobs
 from eventstore.oona.sweeping import SettledCommands
 from eventstore.secret_file import read_secret
 from eventstore.signing import Keys
 from eventstore.snapshot import Snapshots
-from eventstore.store import AlarmBus, CommandBus, EventStore, QueryBus
+from eventstore.store import AlarmBus, BlobStore, CommandBus, EventStore, QueryBus
 
 LOCK_FILE = "stack.lock"
 
@@ -56,7 +57,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     folder: Path
     keys: Keys
-    blobs: FolderBlobs
+    blobs: BlobStore
 
     @classmethod
     def at(cls, folder: Path, environ: Mapping[str, str] = os.environ) -> "Place":
@@ -65,6 +66,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("nats", "blobs", "logs", "cache"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         return cls(folder=folder, keys=Keys.load(folder, environ), blobs=FolderBlobs(folder / "blobs"))
+
+    def sharing(self, url: str, login: Login | None) -> "Place":
+        """Return this place with the blobs of the server at *url*, if it keeps any.
+
+        Raises:
+            StoreUnavailable: no server there.
+        """
+        shared = shared_blobs(url, login=login)
+        return self if shared is None else msgspec.structs.replace(self, blobs=shared)
 
     @property
     def database(self) -> Path:

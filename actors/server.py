@@ -11,7 +11,7 @@ from actors.logs import logger
 from actors.mortality import gone
 from actors.place import Place
 from actors.process import ProcessStatus
-from actors.settings import Settings
+from actors.settings import Settings, StackSettings
 from actors.users import ADMIN, users_of
 from eventstore.errors import EventStoreError
 from eventstore.oona.connection import Connection
@@ -20,7 +20,7 @@ from eventstore.oona.server import LocalServer
 from eventstore.oona.streams import StreamSizes, ensure
 
 
-async def create_streams(url: str, place: Place) -> None:
+async def create_streams(url: str, place: Place, *, replicas: int = 1) -> None:
     """Create the streams that are missing at *url*, as the only user who may.
 
     Raises:
@@ -30,7 +30,7 @@ async def create_streams(url: str, place: Place) -> None:
     connection = Connection()
     await connection.open(url, name="weatherlight", login=place.login(ADMIN))
     try:
-        await ensure(JetStream(connection), StreamSizes())
+        await ensure(JetStream(connection), StreamSizes(replicas=replicas))
     finally:
         await connection.close()
 
@@ -103,3 +103,26 @@ class KeptServer:
         restarts = self.status.restarts + restarted
         self.status = msgspec.structs.replace(self.status, state=state, pid=pid, restarts=restarts)
         self._changed()
+
+
+class GivenServer:
+    """A server that others run: the stack's actors work on it, and it is neither started nor stopped."""
+
+    def __init__(self, place: Place, settings: StackSettings) -> None:
+        self._place, self._replicas = place, settings.replicas
+        self.url, self.monitor_url = settings.server, settings.monitor
+        self.status = ProcessStatus(name="nats-server", state="stopped")
+
+    async def start(self) -> None:
+        """Create the streams that are missing.
+
+        Raises:
+            LogMisconfigured: one exists with settings that break the promises.
+            StoreUnavailable: the server did not answer, or lets us create none.
+        """
+        await create_streams(self.url, self._place, replicas=self._replicas)
+        self.status = ProcessStatus(name="nats-server", state="ready")
+
+    async def keep(self) -> None:
+        """Wait until cancelled: there is nothing to keep."""
+        await asyncio.get_running_loop().create_future()

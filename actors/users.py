@@ -6,6 +6,7 @@ import msgspec
 
 from actors.place import Place
 from eventstore.oona.credentials import User, inbox_of
+from eventstore.oona.objects import BUCKET
 from eventstore.oona.streams import ADVISORY, COMMANDS, DEAD_LETTERS, EMERGENCY, EVENTS
 from eventstore.secret_file import create_secret, read_secret
 
@@ -23,6 +24,7 @@ _LOOK = (
 )
 ADMIN = "admin"
 _ANY = "*"
+_BLOBS = (f"$O.{BUCKET}.C.*", f"$O.{BUCKET}.M.*")
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +78,7 @@ def _touching(stream: str, reader: str) -> tuple[str, ...]:
 
 _ALARM = "esper.emg.warden"
 ROLES: Mapping[str, Role] = {
-    "trainer": Role(records=("run", "seed", "policy", "report"), commands=("urza",)),
+    "trainer": Role(records=("run", "seed", "policy", "report"), commands=("urza",), also=_BLOBS),
     "urza": Role(
         records=("blueprint", "kernel", "actor", "breaker"),
         commands=("tezzeret",),
@@ -89,7 +91,7 @@ ROLES: Mapping[str, Role] = {
         records=("job", "actor", "breaker"),
         works_as=("tezzeret",),
         serves=("esper.health.forge",),
-        also=(_ALARM,),
+        also=(_ALARM, *_BLOBS),
     ),
     "warden": Role(
         records=("deadletter", "emergency", "actor", "breaker"),
@@ -115,6 +117,7 @@ ROLES: Mapping[str, Role] = {
             f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}",
             f"$JS.API.STREAM.SNAPSHOT.{EVENTS}",
             f"$JS.SNAPSHOT.ACK.{EVENTS}.>",
+            *_BLOBS,
         ),
     ),
     "reader": Role(),

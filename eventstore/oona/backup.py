@@ -4,7 +4,6 @@ backup.json   what it is of, written last    log.snapshot   the server's copy of
 """
 
 import hashlib
-import re
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -25,13 +24,12 @@ from eventstore.oona.server import LocalServer
 from eventstore.oona.store import BIRTH
 from eventstore.oona.streams import EVENTS
 from eventstore.signing import Keys
-from eventstore.store import EventTypes, LogIdentity
+from eventstore.store import BlobStore, EventTypes, LogIdentity
 from eventstore.verification import Checked, Progress, verify_log
 
 FORMAT_VERSION = 1
 SNAPSHOT, CONTENTS = "log.snapshot", "backup.json"
 CHUNK_BYTES = 128 * 1024
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Backup(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +55,7 @@ class Ring(msgspec.Struct, frozen=True):
 
 async def back_up(
     url: str,
-    blobs: Path,
+    blobs: BlobStore,
     target: Path,
     ring: Ring,
     *,
@@ -66,7 +64,7 @@ async def back_up(
     progress: Progress = lambda done, of: None,
     login: Login | None = None,
 ) -> Backup:
-    """Copy the log at *url* as it stands now, and the folder *blobs*, to *target*; then put the copy back on a server
+    """Copy the log at *url* as it stands now, and its *blobs*, to *target*; then put the copy back on a server
     of its own for a moment and verify every commit there.
 
     Nobody has to stop: what is recorded meanwhile is not in the copy. The signing key is not in it either.
@@ -84,7 +82,7 @@ async def back_up(
         begun = await copy.begin()
         digest, size = await _write(target / SNAPSHOT, copy)
     # A blob is stored before the event that names it: copied after the log, none that the copy needs is missing.
-    copied = _copy_blobs(blobs, target / "blobs")
+    copied = _copy_blobs(blobs, FolderBlobs(target / "blobs"))
     last = int(begun.state["last_seq"])
     checked = await _tried(target, begun, last, ring, environ, progress)
     backup = Backup(
@@ -134,7 +132,7 @@ async def restore(
         BackupRefused: the backup is damaged, the server has a log, or what came out is not what went in.
     """
     backup = read_backup(source)
-    _copy_blobs(source / "blobs", blobs)
+    _copy_blobs(FolderBlobs(source / "blobs"), FolderBlobs(blobs))
     async with _jetstream(url, login) as jetstream:
         begun = CopyBegun(config=backup.config, state=backup.state)
         info = await put_back(jetstream, begun, _chunks(source / SNAPSHOT))
@@ -194,12 +192,11 @@ def _make_room(target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
 
 
-def _copy_blobs(source: Path, target: Path) -> int:
+def _copy_blobs(there: BlobStore, here: BlobStore) -> int:
     """Copy every blob, verified on the way; return how many there are."""
-    there, here = FolderBlobs(source), FolderBlobs(target)
-    digests = [path.name for path in source.glob("??/*") if _DIGEST.fullmatch(path.name)]
+    digests = there.digests()
     for digest in digests:
-        here.put(there.get(digest))
+        here.put_chunks(there.chunks(digest))
     return len(digests)
 
 

@@ -1,5 +1,6 @@
 """Getting at the log: through a server that runs, or by starting one on the folder's files for as long as a command."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from eventstore.errors import ServerError, StoreUnavailable
 from eventstore.oona.credentials import Login, without_password
 from eventstore.oona.dead import DeadLetters
 from eventstore.oona.log import connect
+from eventstore.oona.objects import shared_blobs
 from eventstore.oona.server import LocalServer
 from eventstore.signing import KEY_FILE, VARIABLE
 from eventstore.store import EventStore
@@ -67,12 +69,13 @@ async def open_log(options: Options, user: str = READER) -> AsyncGenerator[OpenL
             log = await connect(server.url, keys=place.keys, types=EVENTS, commands=COMMANDS, login=server.login)
         except StoreUnavailable as error:
             raise LogUnreachable(without_password(server.url), error.cause) from error
+        shared = await asyncio.to_thread(shared_blobs, server.url, login=server.login)
         try:
             yield OpenLog(
                 store=log.store,
                 bus=log.bus,
                 dead=log.dead,
-                place=place,
+                place=place if shared is None else msgspec.structs.replace(place, blobs=shared),
                 url=server.url,
                 login=server.login,
                 stack_up=server.stack_up,
@@ -80,6 +83,8 @@ async def open_log(options: Options, user: str = READER) -> AsyncGenerator[OpenL
             )
         finally:
             await log.close()
+            if shared is not None:
+                await asyncio.to_thread(shared.close)
 
 
 def _place(options: Options) -> Place:

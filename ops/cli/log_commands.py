@@ -110,7 +110,7 @@ async def backup(target: Path, *, options: Options = DEFAULTS) -> None:
     async with open_log(options, OPERATOR) as log:
         made = await back_up(
             log.url,
-            log.place.folder / "blobs",
+            log.place.blobs,
             target,
             Ring(log.place.keys, EVENTS),
             now_ns=time.time_ns(),
