@@ -9,6 +9,7 @@ from actors.guard import Guard
 from actors.place import Bus, Fabric
 from eventstore.errors import StoreUnavailable
 from eventstore.oona.dead import DeadLetters
+from eventstore.oona.sweeping import SettledCommands
 from eventstore.store import (
     DELIVERIES_AT_MOST,
     AlarmBus,
@@ -94,6 +95,11 @@ class GuardedLog:
     def dead(self) -> DeadLetters:
         """What was given up."""
         return self._fabric.dead
+
+    @property
+    def settled(self) -> SettledCommands:
+        """What was carried out."""
+        return self._fabric.settled
 
     @property
     def durable(self) -> bool:

@@ -83,7 +83,7 @@ async def host(hosted: Hosted) -> None:
     name = hosted.entry.name
     die_with(hosted.supervisor_pid)
     _cancel_on_sigterm()
-    run = hosted.entry.load()
+    run, login = hosted.entry.load(), hosted.place.login(hosted.entry.aggregate_id)
     opened = open_log(
         hosted.url,
         keys=hosted.place.keys,
@@ -91,12 +91,14 @@ async def host(hosted: Hosted) -> None:
         commands=COMMANDS,
         name=name,
         monitor=hosted.monitor,
+        login=login,
     )
     async with opened as log, asyncio.TaskGroup() as group:
         group.create_task(_answer(log, hosted.entry))
         group.create_task(_stop_after(gone(hosted.supervisor_pid), name, "its supervisor ended"))
         guarded = GuardedLog(log, SystemClock(), hosted.entry.aggregate_id)
-        work = alarmed(run(guarded, hosted.place), guarded, hosted.entry)
+        place = await asyncio.to_thread(hosted.place.sharing, hosted.url, login)
+        work = alarmed(run(guarded, place), guarded, hosted.entry)
         group.create_task(_stop_after(work, name, "its work returned"))
         await _answering(log.bus, health_subject(name))
         if hosted.entry.serves:

@@ -34,12 +34,27 @@ def configure_if_unset(stream: TextIO = sys.stderr) -> None:
 
 
 def _configure(level: int, processors: tuple[Processor, ...], stream: TextIO) -> None:
+    _render_the_event_store(level, processors, stream)
     structlog.configure(
         processors=list(processors),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
+
+
+def _render_the_event_store(level: int, processors: tuple[Processor, ...], stream: TextIO) -> None:
+    """Write what the event store says, through the standard library since it stands alone, in the same form."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *processors],
+        )
+    )
+    store = logging.getLogger("eventstore")
+    store.handlers, store.propagate = [handler], False
+    store.setLevel(level)
 
 
 def logger(name: str) -> Any:

@@ -8,10 +8,14 @@ from typing import Protocol
 import msgspec
 
 from eventstore.blobs import FolderBlobs
+from eventstore.oona.credentials import Login
 from eventstore.oona.dead import DeadLetters
+from eventstore.oona.objects import shared_blobs
+from eventstore.oona.sweeping import SettledCommands
+from eventstore.secret_file import read_secret
 from eventstore.signing import Keys
 from eventstore.snapshot import Snapshots
-from eventstore.store import AlarmBus, CommandBus, EventStore, QueryBus
+from eventstore.store import AlarmBus, BlobStore, CommandBus, EventStore, QueryBus
 
 LOCK_FILE = "stack.lock"
 
@@ -36,7 +40,7 @@ class Log(Protocol):
 
 
 class Fabric(Log, Protocol):
-    """A log on a server, with the messages that were given up there, and a lane for emergencies."""
+    """A log on a server, with the messages that were given up there or are done with, and a lane for emergencies."""
 
     @property
     def alarms(self) -> AlarmBus: ...
@@ -44,13 +48,16 @@ class Fabric(Log, Protocol):
     @property
     def dead(self) -> DeadLetters: ...
 
+    @property
+    def settled(self) -> SettledCommands: ...
+
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """One installation on this machine, usually `.esper/`: everything in it but the log survives being deleted."""
 
     folder: Path
     keys: Keys
-    blobs: FolderBlobs
+    blobs: BlobStore
 
     @classmethod
     def at(cls, folder: Path, environ: Mapping[str, str] = os.environ) -> "Place":
@@ -59,6 +66,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("nats", "blobs", "logs", "cache"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         return cls(folder=folder, keys=Keys.load(folder, environ), blobs=FolderBlobs(folder / "blobs"))
+
+    def sharing(self, url: str, login: Login | None) -> "Place":
+        """Return this place with the blobs of the server at *url*, if it keeps any.
+
+        Raises:
+            StoreUnavailable: no server there.
+        """
+        shared = shared_blobs(url, login=login)
+        return self if shared is None else msgspec.structs.replace(self, blobs=shared)
 
     @property
     def database(self) -> Path:
@@ -69,6 +85,22 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def nats(self) -> Path:
         """The local server's store and configuration."""
         return self.folder / "nats"
+
+    @property
+    def users(self) -> Path:
+        """The password of each user of the server, one file each, readable by the owner only."""
+        return self.folder / "users"
+
+    def login(self, user: str) -> Login | None:
+        """Return the login of *user*, or None where the server was never given users.
+
+        Raises:
+            SecretUnfit: others can read its password, or it is empty.
+        """
+        try:
+            return Login(name=user, password=read_secret(self.users / user))
+        except FileNotFoundError:
+            return None
 
     @property
     def cache(self) -> Path:

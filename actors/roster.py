@@ -14,8 +14,9 @@ RunActor = Callable[[Log, Place], Awaitable[None]]
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One actor: its name and the coroutine function that is the actor, imported only where it runs.
 
-    `aggregate_id` names the stream of its starts; `readers` are its durable queues; `serves` is the subject on which it
-    must answer before it counts as ready; `needs_disk` and `needs_server` keep it from a log in memory.
+    `aggregate_id` names the stream of its starts and its user of the server; `readers` are its durable queues; `serves`
+    is the subject on which it must answer before it counts as ready; `needs_disk` and `needs_server` keep it from a log
+    in memory.
     """
 
     name: str

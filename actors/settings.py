@@ -27,8 +27,15 @@ class RestartSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class StackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long the local stack may take."""
+    """Where the stack's server is, and how long the stack may take.
 
+    With *server* (several with commas between) the stack starts none of its own, and its actors work on that one;
+    *monitor* is where that one answers for its health; streams that are missing there are created *replicas* times.
+    """
+
+    server: str = ""
+    monitor: str = ""
+    replicas: int = 1
     start_timeout_s: float = 30.0
     stop_timeout_s: float = 20.0
     actor_stop_timeout_s: float = 3.0

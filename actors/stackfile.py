@@ -10,6 +10,7 @@ import msgspec
 
 from actors.place import Place
 from actors.process import ProcessStatus
+from eventstore.oona.credentials import Login
 
 _POLL_S = 0.02
 
@@ -47,6 +48,12 @@ def running_stack(place: Place) -> StackFile | None:
     except FileNotFoundError:
         return None
     return found if found.pid == holder else None
+
+
+def login_at(place: Place, url: str, user: str) -> Login | None:
+    """Return the login of *user* if *url* is where the stack of *place* runs; other servers have users of their own."""
+    found = running_stack(place)
+    return place.login(user) if found is not None and found.url == url else None
 
 
 def stack_holder(place: Place) -> int | None:

@@ -1,4 +1,4 @@
-"""The warden: hears emergencies, buries what nobody gave up, and records every dead letter as an event."""
+"""The warden: hears emergencies, buries what nobody gave up, records dead letters, and sweeps up settled commands."""
 
 import asyncio
 
@@ -6,7 +6,12 @@ from actors.clock import Clock, SystemClock
 from actors.dead_letters import Registrar
 from actors.emergency import FloodGuard
 from actors.epoch import begin_epoch
+from actors.logs import logger
 from actors.place import Fabric, Place
+from eventstore.errors import StoreUnavailable
+from eventstore.oona.sweeping import Keeping
+
+SWEEP_EVERY_S = 600.0
 
 
 async def run_warden(log: Fabric, place: Place, clock: Clock | None = None) -> None:
@@ -18,6 +23,7 @@ async def run_warden(log: Fabric, place: Place, clock: Clock | None = None) -> N
         group.create_task(FloodGuard(log, clock, epoch).run())
         group.create_task(log.dead.bury_exhausted())
         group.create_task(_record_burials(log, registrar))
+        group.create_task(_sweep(log, clock))
 
 
 async def _record_burials(log: Fabric, registrar: Registrar) -> None:
@@ -25,3 +31,16 @@ async def _record_burials(log: Fabric, registrar: Registrar) -> None:
         if delivery.letter is not None:
             await registrar.record(delivery.letter)
         await delivery.ack()
+
+
+async def _sweep(log: Fabric, clock: Clock) -> None:
+    """Make room among the commands: at the start, and then now and again, so that sending never has to stop."""
+    while True:
+        try:
+            swept = await log.settled.sweep(Keeping(), now_ns=clock.now_ns())
+        except StoreUnavailable as error:
+            logger("warden").warning("settled commands were not swept up", error=str(error))
+        else:
+            if swept:
+                logger("warden").info("settled commands swept up", **swept)
+        await asyncio.sleep(SWEEP_EVERY_S)

@@ -22,7 +22,7 @@ from actors.mortality import gone
 from actors.place import Log, Place
 from actors.process import KeptProcess, module_command
 from actors.roster import ROSTER, Entry, entry
-from actors.server import KeptServer
+from actors.server import GivenServer, KeptServer
 from actors.settings import RestartSettings, Settings, SettingsInvalid, read_settings
 from actors.stackfile import StackBusy, StackFile, forget_stack, holding_stack
 from eventstore.errors import EventStoreError
@@ -41,7 +41,11 @@ class Weatherlight:
         self._embedded, self._started_at_ns = embedded, clock.now_ns()
         self._public = False
         self._stopping, self._recount = asyncio.Event(), asyncio.Event()
-        self._server = KeptServer(place, settings, clock, lock_fd=lock_fd, changed=self._changed)
+        self._server: KeptServer | GivenServer = (
+            GivenServer(place, settings.stack)
+            if settings.stack.server
+            else KeptServer(place, settings, clock, lock_fd=lock_fd, changed=self._changed)
+        )
         self._processes: list[KeptProcess] = []
 
     async def run(self) -> None:

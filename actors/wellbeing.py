@@ -19,8 +19,8 @@ from eventstore.oona.log import open_log
 class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to say of the stack of `folder`; `stack` is None when none runs.
 
-    `durable` is None when the server is silent; `silent` names the actors that do not answer; `waiting` counts, per
-    actor, the commands and events that were put into its queues and not acknowledged by it.
+    `durable` is None when the server is silent, or does not say; `silent` names actors that do not answer; `waiting`
+    counts, per actor, the commands and events that were put into its queues and not acknowledged by it.
     """
 
     folder: str
@@ -33,7 +33,7 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def healthy(self) -> bool:
         """Whether a stack runs, all of it, and answers."""
-        if self.stack is None or self.durable is None or self.silent:
+        if self.stack is None or self.silent or (self.stack.monitor_url and self.durable is None):
             return False
         return all(process.state == "ready" for process in self.stack.processes)
 
@@ -46,13 +46,21 @@ async def stack_status(place: Place, settings: StackSettings = DEFAULTS) -> Stac
     names = {process.name for process in found.processes} & {actor.name for actor in ROSTER}
     try:
         opened = open_log(
-            found.url, keys=place.keys, types=EVENTS, commands=COMMANDS, name="status", monitor=found.monitor_url
+            found.url,
+            keys=place.keys,
+            types=EVENTS,
+            commands=COMMANDS,
+            name="status",
+            monitor=found.monitor_url,
+            login=place.login("reader"),
         )
         async with opened as log:
             asked = [_asked(log.bus, name, settings.health_timeout_s) for name in sorted(names)]
             answers = [answer for answer in await asyncio.gather(*asked) if answer is not None]
-            durable = log.durable
-        waiting = await asyncio.to_thread(_waiting, found.monitor_url, settings.health_timeout_s)
+            durable = log.durable if found.monitor_url else None
+        waiting = {}
+        if found.monitor_url:
+            waiting = await asyncio.to_thread(_waiting, found.monitor_url, settings.health_timeout_s)
     except (StoreUnavailable, OSError):
         return StackStatus(folder=str(place.folder), stack=found, silent=tuple(sorted(names)))
     return StackStatus(

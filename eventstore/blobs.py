@@ -4,10 +4,12 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from eventstore.errors import BlobCorrupt, BlobMissing
 
+CHUNK_BYTES = 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -20,11 +22,21 @@ class FolderBlobs:
     def put(self, data: bytes) -> str:
         """Store *data* durably and return its digest (64 hex digits). Safe to call from any thread or process."""
         digest = hashlib.sha256(data).hexdigest()
+        return digest if self._holds(digest) else self.put_chunks([data])
+
+    def put_chunks(self, chunks: Iterable[bytes]) -> str:
+        """As `put`, of what *chunks* make together, without ever holding all of it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        digest, draft = _draft(self._folder, chunks)
         path = self._path(digest)
-        if path.exists() and path.read_bytes() == data:
-            return digest
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, data)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        for folder in (path.parent, self._folder):
+            _sync_folder(folder)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -45,23 +57,53 @@ class FolderBlobs:
             raise BlobCorrupt(digest, found)
         return data
 
+    def chunks(self, digest: str) -> Iterator[bytes]:
+        """Yield the bytes whose SHA-256 is *digest* bit by bit. They are verified at the end: use nothing before it.
+
+        Raises: as `get`, `BlobCorrupt` after the last chunk.
+        """
+        if not _DIGEST.fullmatch(digest):
+            raise BlobMissing(digest)
+        hashed = hashlib.sha256()
+        try:
+            with self._path(digest).open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    hashed.update(chunk)
+                    yield chunk
+        except FileNotFoundError as missing:
+            raise BlobMissing(digest) from missing
+        if hashed.hexdigest() != digest:
+            raise BlobCorrupt(digest, hashed.hexdigest())
+
+    def digests(self) -> list[str]:
+        """Return the digest of every blob there is, in order."""
+        return sorted(path.name for path in self._folder.glob("??/*") if _DIGEST.fullmatch(path.name))
+
+    def _holds(self, digest: str) -> bool:
+        try:
+            return all(True for _ in self.chunks(digest))
+        except (BlobMissing, BlobCorrupt):
+            return False
+
     def _path(self, digest: str) -> Path:
         return self._folder / digest[:2] / digest
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    handle, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)
+def _draft(folder: Path, chunks: Iterable[bytes]) -> tuple[str, Path]:
+    """Write *chunks* to a new file in *folder*, on the disk when this returns."""
+    hashed = hashlib.sha256()
+    handle, draft = tempfile.mkstemp(prefix=".draft-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for chunk in chunks:
+                hashed.update(chunk)
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-        Path(draft).replace(path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
-    _sync_folder(path.parent.parent)
+    return hashed.hexdigest(), Path(draft)
 
 
 def _sync_folder(folder: Path) -> None:

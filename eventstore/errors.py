@@ -11,6 +11,7 @@ EventStoreError
 ├── LogMisconfigured    a stream or reader exists with other promises than ours; carries the differences
 ├── KeyMissing          no key with that id: the commit can be neither written nor verified
 ├── KeyRefused          a signing key that is empty, or that others can read
+├── SecretUnfit         a password that is empty, or that others can read
 ├── BlobMissing         no blob with that digest
 ├── BlobCorrupt         a blob whose bytes are not those its digest names
 ├── CommandInvalid      a command message with a wrong signature or form
@@ -113,6 +114,14 @@ class KeyRefused(EventStoreError):
     def __init__(self, source: str, reason: str) -> None:
         self.source, self.reason = source, reason
         super().__init__(f"the signing key in {source} {reason}")
+
+
+class SecretUnfit(EventStoreError):
+    """A secret in a file that must not be used; *reason* goes on from the file's name."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path} {reason}")
 
 
 class BlobMissing(EventStoreError):

@@ -2,13 +2,12 @@
 
 import hashlib
 import hmac
-import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from eventstore.errors import KeyMissing, KeyRefused
+from eventstore.errors import KeyMissing, KeyRefused, SecretUnfit
+from eventstore.secret_file import create_secret, read_secret
 
 VARIABLE = "ESPER_LEYLINE_SECRET"
 PREVIOUS_VARIABLE = "ESPER_LEYLINE_SECRET_PREVIOUS"
@@ -48,7 +47,7 @@ class Keys:
             KeyRefused: the secret is empty, or the file can be read by others.
         """
         if VARIABLE not in environ:
-            return cls(_read_or_create(folder / KEY_FILE))
+            return cls(_key_in(folder / KEY_FILE))
         current, previous = environ[VARIABLE].strip(), environ.get(PREVIOUS_VARIABLE, "").strip()
         if not current:
             raise KeyRefused(f"${VARIABLE}", "is empty: set a long random value, or unset it")
@@ -97,29 +96,9 @@ def _key_id(secret: str) -> str:
     return hashlib.sha256(b"leyline key id\0" + secret.encode()).hexdigest()[:16]
 
 
-def _read_or_create(path: Path) -> str:
-    if not path.exists():
-        _create(path)
-    if path.stat().st_mode & 0o077:
-        raise KeyRefused(str(path), f"can be read by others: chmod 600 {path}")
-    secret = path.read_text(encoding="ascii").strip()
-    if not secret:
-        raise KeyRefused(str(path), "is empty: restore it, or the log it signed cannot be verified")
-    return secret
-
-
-def _create(path: Path) -> None:
-    """Write a new secret to *path* unless somebody else does so first: a link appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=".key-", dir=path.parent)
+def _key_in(path: Path) -> str:
+    create_secret(path)
     try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-    finally:
-        Path(draft).unlink()
+        return read_secret(path)
+    except SecretUnfit as unfit:
+        raise KeyRefused(str(path), unfit.reason) from unfit

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
-import structlog
 
 from eventstore.errors import KeyMissing
 from eventstore.signing import Keys
@@ -20,7 +20,7 @@ from eventstore.subjects import token
 State = TypeVar("State")
 EVERY = 200
 
-_log = structlog.get_logger("snapshots")
+_log = logging.getLogger("eventstore.snapshots")
 
 
 class Folding(msgspec.Struct, Generic[State], frozen=True):
@@ -73,12 +73,12 @@ class Snapshots:
         if body is None or body.mark.stream != stream or body.folding != (folding.name, folding.schema):
             return None
         if not await store.recognise(body.mark):
-            _log.info("a snapshot of another history is passed over", stream=str(stream))
+            _log.info("a snapshot of %s of another history is passed over", stream)
             return None
         try:
             return Snapshot(decode(body.state, folding.kinds), body.mark)
         except StateUnreadable as reason:
-            _log.info("a snapshot of another shape is passed over", stream=str(stream), reason=str(reason))
+            _log.info("a snapshot of %s of another shape is passed over: %s", stream, reason)
             return None
 
     async def keep(

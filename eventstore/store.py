@@ -1,6 +1,6 @@
 """What an event store promises."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -226,6 +226,10 @@ class BlobStore(Protocol):
         """Store *data* durably and return its digest (64 hex digits). Safe to call from any thread."""
         ...
 
+    def put_chunks(self, chunks: Iterable[bytes]) -> str:
+        """As `put`, of what *chunks* make together, without ever holding all of it."""
+        ...
+
     def get(self, digest: str) -> bytes:
         """Return the bytes whose SHA-256 is *digest*, verified.
 
@@ -233,6 +237,17 @@ class BlobStore(Protocol):
             BlobMissing: there is none.
             BlobCorrupt: the stored bytes have another digest; they are kept for inspection.
         """
+        ...
+
+    def chunks(self, digest: str) -> Iterator[bytes]:
+        """Yield the bytes whose SHA-256 is *digest* bit by bit. They are verified at the end: use nothing before it.
+
+        Raises: as `get`, `BlobCorrupt` after the last chunk.
+        """
+        ...
+
+    def digests(self) -> Sequence[str]:
+        """Return the digest of every blob there is, in order."""
         ...
 
 

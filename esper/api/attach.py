@@ -93,7 +93,8 @@ def attach(
     )
     refuse_unless_free(model)
     place = Place.at(Path(folder))
-    return begin(script, open_named(log, place), place)
+    opened = open_named(log, place)
+    return begin(script, opened, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs))
 
 
 def refuse_unless_free(model: nn.Module) -> None:

@@ -7,11 +7,13 @@ from actors.clock import SystemClock
 from actors.loop import BackgroundLoop
 from actors.place import Bus, Log, Place
 from actors.stack import ensure_stack
+from actors.stackfile import login_at
 from actors.weatherlight import host_in_process
 from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.memory import MemoryBus, MemoryStore
 from eventstore.oona import connect
-from eventstore.store import EventStore
+from eventstore.oona.objects import shared_blobs
+from eventstore.store import BlobStore, EventStore
 
 EMBEDDED = "embedded"
 MEMORY = "memory"
@@ -28,11 +30,12 @@ class MemoryLog(NamedTuple):
 
 
 class OpenLog(NamedTuple):
-    """An open log on its background loop, and how to close both."""
+    """An open log on its background loop, and how to close both; `blobs` are the server's, if it keeps any."""
 
     log: Log
     loop: BackgroundLoop
     close: Callable[[], None]
+    blobs: BlobStore | None = None
 
 
 def open_named(log: str, place: Place) -> OpenLog:
@@ -75,14 +78,20 @@ def _embedded(place: Place, loop: BackgroundLoop) -> OpenLog:
 
 
 def _at(url: str, monitor: str, place: Place, loop: BackgroundLoop, *, close_stack: Callable[[], None]) -> OpenLog:
-    opening = connect(url, keys=place.keys, types=EVENTS, commands=COMMANDS, name="esper-trainer", monitor=monitor)
+    login = login_at(place, url, "trainer")
+    opening = connect(
+        url, keys=place.keys, types=EVENTS, commands=COMMANDS, name="esper-trainer", monitor=monitor, login=login
+    )
     oona = loop.call(opening, CONNECT_WAIT_S)
+    blobs = shared_blobs(url, login=login)
 
     def close() -> None:
         try:
             loop.call(oona.close(), CONNECT_WAIT_S)
         finally:
             loop.stop()
+            if blobs is not None:
+                blobs.close()
             close_stack()
 
-    return OpenLog(oona, loop, close)
+    return OpenLog(oona, loop, close, blobs)

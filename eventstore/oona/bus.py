@@ -1,11 +1,11 @@
 """Commands to actors, events to reactors, questions to whoever serves them."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
-import structlog
 from nats.aio.msg import Msg
 
 from eventstore import subjects
@@ -27,7 +27,7 @@ MAX_UNSETTLED_ALARMS = 4096
 EVENT_ACK_WAIT_S = 60.0
 _PAUSE_S = 0.2
 
-_log = structlog.get_logger("oona")
+_log = logging.getLogger("eventstore.oona")
 
 
 class OonaBus:
@@ -135,7 +135,7 @@ class OonaBus:
             except StoreUnavailable as reason:
                 if connection.closed:
                     raise
-                _log.warning("a command waits to be admitted", target=name, position=raw.position, reason=str(reason))
+                _log.warning("command %s for %s waits to be admitted: %s", raw.position, name, reason)
                 await asyncio.sleep(_PAUSE_S)
                 await connection.until_back()
 

@@ -1,26 +1,28 @@
 """One NATS connection that never hangs, never gives up, and says at once when it is down."""
 
 import asyncio
+import logging
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import nats.errors
-import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from eventstore.errors import StoreUnavailable
-from eventstore.oona.credentials import without_password
+from eventstore.oona.credentials import Login, inbox_of, login_in, without_password
 
 CONNECT_WAIT_S = 5.0
 REQUEST_WAIT_S = 2.0
 RECONNECT_PAUSE_S = 0.2
 PING_S = 10
 _WORD_LATE_S = 0.01
+_FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"')
 
-_log = structlog.get_logger("oona")
+_log = logging.getLogger("eventstore.oona")
 
 
 class Connection:
@@ -34,11 +36,21 @@ class Connection:
         self._client = Client()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._back = asyncio.Event()
+        self._forbidden: set[str] = set()
 
-    async def open(self, url: str, *, name: str, wait_s: float = CONNECT_WAIT_S, authority: str = "") -> None:
+    async def open(
+        self,
+        url: str,
+        *,
+        name: str,
+        wait_s: float = CONNECT_WAIT_S,
+        authority: str = "",
+        login: Login | None = None,
+    ) -> None:
         """Connect to *url*, or to the first that answers of several, separated by commas: the nodes of a cluster.
 
-        With TLS if it begins with `tls:`, trusting the certificates of the file *authority* only.
+        With TLS if it begins with `tls:`, trusting the certificates of the file *authority* only. As the user *login*,
+        or as the one that *url* names, if it names one.
 
         Raises:
             StoreUnavailable: there was no connection within *wait_s* seconds.
@@ -55,6 +67,10 @@ class Connection:
             "connect_timeout": wait_s,
             "pending_size": 0,
         }
+        who = login or login_in(url)
+        if who is not None:
+            url = without_password(url)
+            options |= {"user": who.name, "password": who.password, "inbox_prefix": inbox_of(who.name)}
         if url.startswith("tls:"):
             options["tls"] = ssl.create_default_context(cafile=authority or None)
         try:
@@ -71,7 +87,7 @@ class Connection:
         try:
             await self._client.close()
         except (OSError, nats.errors.Error) as error:
-            _log.debug("connection closed uncleanly", error=str(error))
+            _log.debug("connection closed uncleanly: %s", error)
 
     @property
     def connected(self) -> bool:
@@ -135,7 +151,7 @@ class Connection:
                 raise StoreUnavailable(doing, "the connection was lost")
             return asking.result()
         except (nats.errors.Error, OSError) as error:
-            raise StoreUnavailable(doing, str(error).removeprefix("nats: ")) from error
+            raise StoreUnavailable(doing, self.why_silent(subject, str(error).removeprefix("nats: "))) from error
         finally:
             asking.cancel()
 
@@ -163,14 +179,23 @@ class Connection:
         try:
             await subscription.unsubscribe()
         except nats.errors.Error as error:
-            _log.debug("subscription ended uncleanly", subject=subscription.subject, error=str(error))
+            _log.debug("subscription to %s ended uncleanly: %s", subscription.subject, error)
+
+    def why_silent(self, subject: str, otherwise: str) -> str:
+        """Return why there was no answer on *subject*: the server's word if it forbids us to ask there."""
+        if subject.lower() in self._forbidden:
+            return f"this user may not publish to {subject}: connect as one that may"
+        return otherwise
 
     def _require(self, doing: str) -> None:
         if not self._client.is_connected:
             raise StoreUnavailable(doing, "not connected")
 
     async def _on_error(self, error: Exception) -> None:
-        _log.warning("connection trouble", error=str(error) or type(error).__name__)
+        told = _FORBIDDEN.search(str(error).lower())
+        if told:
+            self._forbidden.add(told[1])
+        _log.warning("connection trouble: %s", str(error) or type(error).__name__)
 
     async def _on_lost(self) -> None:
         self._back.clear()

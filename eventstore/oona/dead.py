@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from datetime import datetime
 
 import msgspec
 
@@ -147,13 +146,9 @@ def _as_delivered(stored: StoredMessage, deliveries: int) -> Raw:
         position=stored.seq,
         consumer_sequence=0,
         attempt=deliveries,
-        stored_at_ns=_ns(stored.time),
+        stored_at_ns=stored.stored_at_ns,
         subject=stored.subject,
         data=stored.data,
         headers=stored.headers(),
         reply="",
     )
-
-
-def _ns(moment: datetime) -> int:
-    return round(moment.timestamp() * 1e6) * 1000

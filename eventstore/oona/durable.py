@@ -1,9 +1,8 @@
 """Durable readers: the server remembers, across restarts, what each was given and what it acknowledged."""
 
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-
-import structlog
 
 from eventstore.errors import LogMisconfigured, StoreUnavailable
 from eventstore.oona.jetstream import CONSUMER_EXISTS, ConsumerInfo, JetStream, Refused
@@ -11,7 +10,7 @@ from eventstore.oona.pull import Interrupted, Pull, Raw
 
 NO_LIMIT = -1
 
-_log = structlog.get_logger("oona")
+_log = logging.getLogger("eventstore.oona")
 
 
 class DurableReader:
@@ -46,7 +45,7 @@ class DurableReader:
             except (Interrupted, StoreUnavailable) as reason:
                 if connection.closed:
                     raise
-                _log.info("reading again", reader=self._name, reason=str(reason))
+                _log.info("%s reads again: %s", self._name, reason)
                 await connection.until_back()
 
     async def _ensure(

@@ -6,12 +6,12 @@ idle ──append──> alone ──more than a group costs──> queue ──
 """
 
 import asyncio
+import logging
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 import msgspec
-import structlog
 
 from eventstore.errors import StoreUnavailable
 from eventstore.oona.jetstream import BATCHES_REFUSED, Outgoing, Published, Refused
@@ -22,7 +22,7 @@ GROUP_BYTES_AT_MOST = 4 * 1024 * 1024
 WORTH_AT_LEAST, WORTH_AT_FIRST, WORTH_AT_MOST = 4, 8, 64
 _NEWEST_WEIGHS = 0.125
 
-_log = structlog.get_logger("oona")
+_log = logging.getLogger("eventstore.oona")
 
 
 class Publishing(Protocol):
@@ -176,7 +176,7 @@ class Grouping:
         except Refused as refused:
             if refused.err_code in BATCHES_REFUSED:
                 self._allowed = False
-                _log.warning("the server takes no batches: every append travels alone", reason=refused.description)
+                _log.warning("the server takes no batches, every append travels alone: %s", refused.description)
             return [None] * len(messages)
         except StoreUnavailable:
             return [None] * len(messages)

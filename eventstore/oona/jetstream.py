@@ -1,12 +1,15 @@
 """The few requests of JetStream's API that Oona makes, with typed answers."""
 
+import asyncio
+import logging
+import random
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
-import stamina
 
 from eventstore.errors import EventStoreError, StoreUnavailable
 from eventstore.oona.connection import REQUEST_WAIT_S, Connection
@@ -24,7 +27,10 @@ BATCHES_REFUSED = frozenset({10174, 10177})
 LOG_FULL = frozenset({10023, 10047, 10077})
 
 PUBLISH_PATIENCE_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 HEADER_ROOM_BYTES = 4096
+
+_log = logging.getLogger("eventstore.oona")
 
 
 class Refused(EventStoreError):
@@ -73,6 +79,11 @@ class StoredMessage(msgspec.Struct, frozen=True):
     data: bytes = b""
     hdrs: bytes = b""
 
+    @property
+    def stored_at_ns(self) -> int:
+        """When the server stored it, to the microsecond."""
+        return round(self.time.timestamp() * 1e6) * 1000
+
     def headers(self) -> dict[str, str]:
         """Return its headers; of one that occurs twice, the last."""
         lines = self.hdrs.decode(errors="replace").split("\r\n")[1:]
@@ -89,6 +100,7 @@ class StreamState(msgspec.Struct, frozen=True):
 
     first_seq: int
     last_seq: int
+    bytes: int = 0
 
 
 class StreamInfo(Answer, frozen=True):
@@ -135,18 +147,17 @@ class JetStream:
             Refused: the server answered with an error; nothing was stored.
             StoreUnavailable: not known whether it was stored.
         """
-        try:
-            return await self._publish(subject, data, headers, doing)
-        except StoreUnavailable:
-            if not self.connection.connected:
-                raise
-        retries = stamina.retry_context(
-            on=self._worth_resending, attempts=None, timeout=self._patience_s, wait_initial=0.05, wait_max=1.0
-        )
-        async for attempt in retries:
-            with attempt:
+        give_up_s, pause_s = time.monotonic() + self._patience_s, FIRST_PAUSE_S
+        while True:
+            try:
                 return await self._publish(subject, data, headers, doing)
-        raise AssertionError("a retry context ends by returning or raising")
+            except StoreUnavailable as error:
+                if not self.connection.connected or time.monotonic() + pause_s > give_up_s:
+                    raise
+                _log.info("sent again: %s", error)
+            # Writers that lost one leader together must not all come back in the same moment.
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     async def publish_together(self, messages: Sequence[Outgoing], *, doing: str) -> Published:
         """Store *messages* in one atomic batch and return where the last one is; the others are right before it.
@@ -174,9 +185,6 @@ class JetStream:
         answer = await self._publisher.publish(subject, data, headers, doing=doing, wait_s=REQUEST_WAIT_S)
         return _decode(answer.data, Published, doing)
 
-    def _worth_resending(self, error: Exception) -> bool:
-        return isinstance(error, StoreUnavailable) and self.connection.connected
-
     async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
         """Return the newest message on *subject* from the stream's leader (a direct get may be stale)."""
         return await self._message(stream, {"last_by_subj": subject})
@@ -184,6 +192,10 @@ class JetStream:
     async def message(self, stream: str, sequence: int) -> StoredMessage | None:
         """Return the message stored at *sequence*, from the stream's leader."""
         return await self._message(stream, {"seq": sequence})
+
+    async def next_message(self, stream: str, subject: str, sequence: int) -> StoredMessage | None:
+        """Return the first message on *subject* stored at *sequence* or later, from the stream's leader."""
+        return await self._message(stream, {"seq": sequence, "next_by_subj": subject})
 
     async def _message(self, stream: str, body: dict[str, object]) -> StoredMessage | None:
         doing = f"reading {stream}"

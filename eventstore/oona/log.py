@@ -8,28 +8,39 @@ from eventstore.commands import CommandCodec
 from eventstore.commit import CommitCodec
 from eventstore.oona.bus import OonaBus
 from eventstore.oona.connection import Connection
+from eventstore.oona.credentials import Login
 from eventstore.oona.dead import DeadLetters
 from eventstore.oona.jetstream import JetStream
 from eventstore.oona.monitor import is_durable
 from eventstore.oona.nonces import OonaNonces
 from eventstore.oona.store import OonaStore
 from eventstore.oona.streams import StreamSizes, ensure, takes_batches
+from eventstore.oona.sweeping import SettledCommands
 from eventstore.signing import Keys
 from eventstore.store import EventTypes
 
 
 class Oona:
-    """A connection to the log: `store` to record and read, `bus` to command and ask, `dead` for what was given up.
+    """A connection to the log: `store` to record and read, `bus` to command and ask, `dead` for what was given up,
+    `settled` for the commands that were carried out.
 
     `durable` says whether an acknowledgement means that the bytes are on the disk; it is True only if the server's
     monitor was asked and said so.
     """
 
     def __init__(
-        self, connection: Connection, store: OonaStore, bus: OonaBus, dead: DeadLetters, *, durable: bool
+        self,
+        connection: Connection,
+        store: OonaStore,
+        bus: OonaBus,
+        dead: DeadLetters,
+        settled: SettledCommands,
+        *,
+        durable: bool,
     ) -> None:
         self._connection = connection
         self.dead = dead
+        self.settled = settled
         self.store = store
         self.bus = bus
         self.alarms = bus
@@ -55,18 +66,20 @@ async def connect(
     monitor: str = "",
     sizes: StreamSizes | None = None,
     authority: str = "",
+    login: Login | None = None,
 ) -> Oona:
     """Connect to the log at *url*, creating its streams if they are missing. The caller closes it.
 
     *name* is what the server's operators see; *monitor* is the URL of its monitoring port, if it is known;
-    *authority* is a file with the certificates that a `tls://` server is known by.
+    *authority* is a file with the certificates that a `tls://` server is known by; *login* is the user, unless *url*
+    names one. Who may not create streams must find them.
 
     Raises:
         StoreUnavailable: no server there, or one without JetStream.
         LogMisconfigured: its streams exist with settings that break the promises.
     """
     connection = Connection()
-    await connection.open(url, name=name, authority=authority)
+    await connection.open(url, name=name, authority=authority, login=login)
     try:
         jetstream, commits = JetStream(connection), CommitCodec(keys, types)
         events = await ensure(jetstream, sizes or StreamSizes())
@@ -77,7 +90,8 @@ async def connect(
     codec = CommandCodec(keys, commands)
     bus = OonaBus(jetstream, codec, commits, OonaNonces(jetstream))
     store = OonaStore(jetstream, commits, batches=takes_batches(events))
-    return Oona(connection, store, bus, DeadLetters(jetstream, codec), durable=durable)
+    dead, settled = DeadLetters(jetstream, codec), SettledCommands(jetstream)
+    return Oona(connection, store, bus, dead, settled, durable=durable)
 
 
 @asynccontextmanager
@@ -91,10 +105,19 @@ async def open_log(
     monitor: str = "",
     sizes: StreamSizes | None = None,
     authority: str = "",
+    login: Login | None = None,
 ) -> AsyncGenerator[Oona, None]:
     """`connect` for an `async with` block, closed at its end."""
     oona = await connect(
-        url, keys=keys, types=types, commands=commands, name=name, monitor=monitor, sizes=sizes, authority=authority
+        url,
+        keys=keys,
+        types=types,
+        commands=commands,
+        name=name,
+        monitor=monitor,
+        sizes=sizes,
+        authority=authority,
+        login=login,
     )
     try:
         yield oona

@@ -48,7 +48,8 @@ class Publisher:
             await self._connection.publish(subject, data, doing=doing, reply=inbox, headers=headers)
             message: Msg = await answer
         except TimeoutError as error:
-            raise StoreUnavailable(doing, f"no answer within {wait_s:g} s") from error
+            why = self._connection.why_silent(subject, f"no answer within {wait_s:g} s")
+            raise StoreUnavailable(doing, why) from error
         except ConnectionError as error:
             raise StoreUnavailable(doing, "the connection was lost") from error
         finally:

@@ -1,10 +1,9 @@
 """Reading the log without acks, from a position of the reader's own, across lost connections."""
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from uuid import uuid4
-
-import structlog
 
 from eventstore.errors import LogCorrupt, LogReplaced, StoreUnavailable
 from eventstore.oona.connection import Connection
@@ -15,7 +14,7 @@ BATCH = 500
 FORGOTTEN_AFTER_S = 30.0
 TRIES_WITHOUT_PROGRESS = 3
 
-_log = structlog.get_logger("oona")
+_log = logging.getLogger("eventstore.oona")
 
 
 class LogReader:
@@ -71,7 +70,7 @@ class LogReader:
             except (Interrupted, StoreUnavailable) as reason:
                 if self._connection.closed:
                     raise
-                _log.info("reading again from where it broke off", after=position, reason=str(reason))
+                _log.info("reading again after position %d: %s", position, reason)
                 await self._connection.until_back()
                 await self._require_same_log(born, position)
 

@@ -1,9 +1,9 @@
 """The streams of the fabric, and what is promised by their settings."""
 
+import logging
 from typing import Any
 
 import msgspec
-import structlog
 
 from eventstore import subjects
 from eventstore.admission import Freshness
@@ -54,7 +54,7 @@ def settings(sizes: StreamSizes) -> list[dict[str, Any]]:
     ]
 
 
-_log = structlog.get_logger("oona")
+_log = logging.getLogger("eventstore.oona")
 _TUNABLE = frozenset({"name", "max_bytes", "num_replicas", "duplicate_window", BATCHES})
 
 
@@ -106,9 +106,9 @@ async def _allow_batches(jetstream: JetStream, name: str, info: StreamInfo) -> S
     try:
         updated = await jetstream.ask(f"STREAM.UPDATE.{name}", info.config | {BATCHES: True}, StreamInfo, doing=doing)
     except (Refused, StoreUnavailable) as reason:
-        _log.warning("appends will not share syncs: the stream could not be upgraded", stream=name, reason=str(reason))
+        _log.warning("appends to %s will not share syncs, it could not be upgraded: %s", name, reason)
         return info
-    _log.info("the stream was upgraded", stream=name, takes_batches=takes_batches(updated))
+    _log.info("%s was upgraded; takes batches: %s", name, takes_batches(updated))
     return updated
 
 

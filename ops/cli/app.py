@@ -53,3 +53,6 @@ for name, function, summary in (
     ("drop", "drop", "Remove a dead letter and its bytes; recorded first."),
 ):
     dead.command(f"ops.cli.dead:{function}", name=name, help=summary)
+blobs = App(name="blobs", group=FABRIC, help="Where weights, kernels and checkpoints are kept.", version_flags=())
+app.command(blobs)
+blobs.command("ops.cli.blobs:share", name="share", help="Keep them on the server, for machines that share no disk.")

@@ -11,7 +11,7 @@ from eventstore.oona.burial import DeadLetter
 from eventstore.oona.dead import NotRetryable
 from ops.cli.chronicle import wall_time
 from ops.cli.errors import AmbiguousLetter, CommandFailed, UnknownLetter
-from ops.cli.log import OpenLog, open_log
+from ops.cli.log import OPERATOR, OpenLog, open_log
 from ops.cli.options import DEFAULTS, Options
 from ops.cli.output import plain, print_json, print_line, print_table, say
 
@@ -79,7 +79,7 @@ async def retry(letter: str, *, note: str = "", options: Options = DEFAULTS) -> 
         letter: Its id, or the beginning of it.
         note: Why; recorded with the decision.
     """
-    async with open_log(options) as log:
+    async with open_log(options, OPERATOR) as log:
         found = await _find(log, letter)
         try:
             times = await _registrar(log).retry(found, by=_me(), note=note)
@@ -95,7 +95,7 @@ async def drop(letter: str, *, note: str = "", options: Options = DEFAULTS) -> N
         letter: Its id, or the beginning of it.
         note: Why; recorded with the decision.
     """
-    async with open_log(options) as log:
+    async with open_log(options, OPERATOR) as log:
         found = await _find(log, letter)
         await _registrar(log).drop(found, by=_me(), note=note)
     _report(options, {"letter_id": found.letter_id, "dropped": True}, "dropped; the log still says that it was there")

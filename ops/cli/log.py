@@ -1,5 +1,6 @@
 """Getting at the log: through a server that runs, or by starting one on the folder's files for as long as a command."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
@@ -8,11 +9,15 @@ from typing import NamedTuple
 import msgspec
 
 from actors.place import Bus, Place
-from actors.stackfile import StackBusy, StackFile, holding_stack, running_stack
+from actors.server import create_streams
+from actors.stackfile import StackBusy, StackFile, holding_stack, login_at, running_stack
+from actors.users import users_of
 from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.errors import ServerError, StoreUnavailable
+from eventstore.oona.credentials import Login, without_password
 from eventstore.oona.dead import DeadLetters
 from eventstore.oona.log import connect
+from eventstore.oona.objects import shared_blobs
 from eventstore.oona.server import LocalServer
 from eventstore.signing import KEY_FILE, VARIABLE
 from eventstore.store import EventStore
@@ -21,6 +26,7 @@ from ops.cli.errors import LogUnreachable, NoLog
 from ops.cli.options import Options
 
 TURNS = 10
+READER, OPERATOR = "reader", "operator"
 
 
 class OpenLog(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +40,7 @@ class OpenLog(msgspec.Struct, frozen=True, kw_only=True):
     dead: DeadLetters
     place: Place
     url: str
+    login: Login | None
     stack_up: bool
     bytes_found: int | None = None
 
@@ -42,13 +49,14 @@ class Server(NamedTuple):
     """Where a server answers for the log, whether a stack is behind it, and what it found on the disk if it is ours."""
 
     url: str
+    login: Login | None
     stack_up: bool
     bytes_found: int | None = None
 
 
 @asynccontextmanager
-async def open_log(options: Options) -> AsyncGenerator[OpenLog]:
-    """Open the log that *options* name; a server started for it is stopped again.
+async def open_log(options: Options, user: str = READER) -> AsyncGenerator[OpenLog]:
+    """Open the log that *options* name as *user*; a server started for it is stopped again.
 
     Raises:
         NoLog: there is none in the folder.
@@ -56,23 +64,27 @@ async def open_log(options: Options) -> AsyncGenerator[OpenLog]:
         LogUnreachable: there is one, but it cannot be read now.
     """
     place = _place(options)
-    async with _serving(options, place) as server:
+    async with _serving(options, place, user) as server:
         try:
-            log = await connect(server.url, keys=place.keys, types=EVENTS, commands=COMMANDS)
+            log = await connect(server.url, keys=place.keys, types=EVENTS, commands=COMMANDS, login=server.login)
         except StoreUnavailable as error:
-            raise LogUnreachable(server.url, error.cause) from error
+            raise LogUnreachable(without_password(server.url), error.cause) from error
+        shared = await asyncio.to_thread(shared_blobs, server.url, login=server.login)
         try:
             yield OpenLog(
                 store=log.store,
                 bus=log.bus,
                 dead=log.dead,
-                place=place,
+                place=place if shared is None else msgspec.structs.replace(place, blobs=shared),
                 url=server.url,
+                login=server.login,
                 stack_up=server.stack_up,
                 bytes_found=server.bytes_found,
             )
         finally:
             await log.close()
+            if shared is not None:
+                await asyncio.to_thread(shared.close)
 
 
 def _place(options: Options) -> Place:
@@ -87,21 +99,22 @@ def _place(options: Options) -> Place:
 
 
 @asynccontextmanager
-async def _serving(options: Options, place: Place) -> AsyncGenerator[Server]:
+async def _serving(options: Options, place: Place, user: str) -> AsyncGenerator[Server]:
     """Yield the server to ask: the one named, the running stack's, or one that lives as long as this context."""
     if options.log is not None:
-        yield Server(options.log, stack_up=True)
+        yield Server(options.log, login_at(place, options.log, user), stack_up=True)
         return
     with ExitStack() as held:
         found = _stack_or_lock(place, held)
         if isinstance(found, StackFile):
-            yield Server(found.url, stack_up=True)
+            yield Server(found.url, place.login(user), stack_up=True)
             return
-        server = LocalServer(place.folder, tied=True, pass_fds=(found,))
+        server = LocalServer(place.folder, tied=True, pass_fds=(found,), users=users_of(place))
         bytes_found = check_frames(place.nats)
         try:
             await server.start()
-            yield Server(server.url, stack_up=False, bytes_found=bytes_found)
+            await create_streams(server.url, place)
+            yield Server(server.url, place.login(user), stack_up=False, bytes_found=bytes_found)
         except ServerError as error:
             raise LogUnreachable(str(place.nats), str(error)) from error
         finally:

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from actors.place import Place
+from actors.users import ADMIN, users_of
 from esper.leyline.registry import EVENTS
 from eventstore.archive import Archive, Examined, Exporter
 from eventstore.importing import Importer
@@ -18,7 +19,7 @@ from eventstore.signing import KEY_FILE, VARIABLE, Keys
 from eventstore.verification import Checked, Progress, verify_log
 from ops.cli.chronicle import SHORT, read_chronicle
 from ops.cli.errors import CommandFailed, LogUnreachable
-from ops.cli.log import open_log
+from ops.cli.log import OPERATOR, open_log
 from ops.cli.options import DEFAULTS, Options
 from ops.cli.output import print_json, print_line, say
 
@@ -87,7 +88,7 @@ async def import_(
     archive = _archive(file)
     run_id = archive.header.subject.removeprefix("run ")
     _start_place(options)
-    async with open_log(options) as log:
+    async with open_log(options, OPERATOR) as log:
         importer = Importer(log.store, log.place.blobs, log.place.keys, EVENTS)
         imported = await importer.bring(archive, now_ns=time.time_ns(), run_id=run_id, accept_unsigned=unsigned)
     if options.json:
@@ -106,14 +107,15 @@ async def backup(target: Path, *, options: Options = DEFAULTS) -> None:
     Args:
         target: The folder to create.
     """
-    async with open_log(options) as log:
+    async with open_log(options, OPERATOR) as log:
         made = await back_up(
             log.url,
-            log.place.folder / "blobs",
+            log.place.blobs,
             target,
             Ring(log.place.keys, EVENTS),
             now_ns=time.time_ns(),
             environ=os.environ,
+            login=log.login,
             progress=_progress(),
         )
     if options.json:
@@ -140,11 +142,13 @@ async def restore(source: Path, *, options: Options = DEFAULTS) -> int:
     if VARIABLE not in os.environ and not (options.folder / KEY_FILE).exists():
         raise LogUnreachable(str(source), f"put the key that signed it into {options.folder / KEY_FILE}, or {VARIABLE}")
     place = Place.at(options.folder)
-    server = LocalServer(place.folder, tied=True)
+    server = LocalServer(place.folder, tied=True, users=users_of(place))
     await server.start()
     try:
         ring = Ring(place.keys, EVENTS)
-        checked = await put_backup_back(source, server.url, place.folder / "blobs", ring, progress=_progress())
+        checked = await put_backup_back(
+            source, server.url, place.folder / "blobs", ring, progress=_progress(), login=place.login(ADMIN)
+        )
     finally:
         await server.stop()
     return _show_checked(checked, f"restored into {options.folder}:", options)

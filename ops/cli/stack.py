@@ -102,4 +102,4 @@ def _print_status(found: StackStatus, stack: StackFile) -> None:
     print_table(("process", "state", "pid", "restarts", "epoch", "waiting"), rows)
 
 
-_DURABILITY = {True: "on disk", False: "NOT on disk yet when acknowledged", None: "unknown: the server is silent"}
+_DURABILITY = {True: "on disk", False: "NOT on disk yet when acknowledged", None: "unknown: the server does not say"}

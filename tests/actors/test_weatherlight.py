@@ -48,7 +48,7 @@ def record(place: Place, url: str) -> tuple[Recorded, ...]:
     """Record one more event of a visitor, and return all there are."""
 
     async def visit() -> tuple[Recorded, ...]:
-        async with open_log(url, keys=place.keys, types=EVENTS, commands=COMMANDS) as log:
+        async with open_log(url, keys=place.keys, types=EVENTS, commands=COMMANDS, login=place.login("warden")) as log:
             await begin_epoch(log.store, STREAM.aggregate_id, durable=log.durable, clock=SystemClock())
             return tuple(await log.store.read_stream(STREAM))
 

@@ -9,7 +9,8 @@ from tests.architecture.source_tree import ROOT
 REPORT = """
 import runpy, sys
 runpy.run_path({example!r}, run_name="__main__")
-print(sorted({{"torch", "esper", "actors", "ops", "numpy"}} & {{name.partition(".")[0] for name in sys.modules}}))
+strangers = {{"torch", "esper", "actors", "ops", "numpy", "structlog", "stamina", "pyarrow"}}
+print(sorted(strangers & {{name.partition(".")[0] for name in sys.modules}}))
 """
 
 

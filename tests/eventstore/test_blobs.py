@@ -1,58 +1,154 @@
-"""A blob is the bytes its digest names, or it is not returned."""
+"""Blobs in a folder and on a server keep one promise."""
 
-import hashlib
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nats
 import pytest
 
 from eventstore.blobs import FolderBlobs
-from eventstore.errors import BlobCorrupt, BlobMissing
+from eventstore.errors import LogFull, StoreUnavailable
+from eventstore.oona.connection import Connection
+from eventstore.oona.jetstream import JetStream
+from eventstore.oona.objects import BUCKET, ObjectBlobs, create_bucket
+from eventstore.oona.server import LocalServer
+from tests.architecture.source_tree import ROOT
+from tests.eventstore.blob_contract import LARGE, BlobContract
+
+Spoil = Callable[[str, bytes], None]
+MIB = 1024 * 1024
+# The most that a process may grow by while it puts or gets 50 MiB: one such blob and half of another.
+HALF_MORE_MIB = 75
+HEAVY = """
+import resource, sys
+from eventstore.oona.objects import ObjectBlobs
+peak_mib = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+url, digest = sys.argv[1:]
+blobs = ObjectBlobs(url)
+blobs.get(blobs.put(b"warm" * 300_000))
+before = peak_mib()
+if digest:
+    assert len(blobs.get(digest)) == 50 * 2**20
+    print(digest)
+else:
+    print(blobs.put(bytes(range(256)) * (50 * 4096)))
+print(peak_mib() - before)
+blobs.close()
+"""
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> FolderBlobs:
-    return FolderBlobs(tmp_path / "blobs")
+async def make_bucket(url: str, max_bytes: int = 256 * MIB) -> None:
+    connection = Connection()
+    await connection.open(url, name="test")
+    await create_bucket(JetStream(connection), max_bytes)
+    await connection.close()
 
 
-def stored(tmp_path: Path, digest: str) -> Path:
-    return tmp_path / "blobs" / digest[:2] / digest
+class TestFolder(BlobContract):
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return tmp_path / "blobs"
+
+    @pytest.fixture
+    def blobs(self, folder: Path) -> FolderBlobs:
+        return FolderBlobs(folder)
+
+    @pytest.fixture
+    def spoil(self, folder: Path) -> Spoil:
+        def write(digest: str, data: bytes) -> None:
+            (folder / digest[:2] / digest).write_bytes(data)
+
+        return write
+
+    def test_no_draft_is_left(self, blobs: FolderBlobs, folder: Path):
+        digest = blobs.put(LARGE)
+        with pytest.raises(TypeError):
+            blobs.put_chunks([b"x", None])  # pyright: ignore[reportArgumentType]
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == [digest]
 
 
-def test_what_was_put_is_got_by_its_sha256(blobs: FolderBlobs):
-    digest = blobs.put(b"weights")
-    assert digest == hashlib.sha256(b"weights").hexdigest()
-    assert blobs.get(digest) == b"weights"
+class TestServer(BlobContract):
+    @pytest.fixture
+    def blobs(self, nats_server: LocalServer) -> Iterator[ObjectBlobs]:
+        asyncio.run(make_bucket(nats_server.url))
+        blobs = ObjectBlobs(nats_server.url)
+        yield blobs
+        blobs.close()
+        blobs.close()
+
+    @pytest.fixture
+    def spoil(self, nats_server: LocalServer) -> Spoil:
+        return lambda digest, data: asyncio.run(_replace_chunks(nats_server.url, digest, data))
+
+    def test_any_client_of_object_stores_reads_it(self, blobs: ObjectBlobs, nats_server: LocalServer):
+        digest = blobs.put(LARGE)
+
+        async def read() -> bytes | None:
+            client = await nats.connect(nats_server.url)
+            found = await (await client.jetstream().object_store(BUCKET)).get(digest)
+            await client.close()
+            return found.data
+
+        assert asyncio.run(read()) == LARGE
+
+    def test_fifty_mebibytes_are_never_in_memory_twice(self, blobs: ObjectBlobs, nats_server: LocalServer):
+        digest, put_mib = heavy(nats_server.url, "")
+        assert put_mib < HALF_MORE_MIB
+        _, got_mib = heavy(nats_server.url, digest)
+        assert got_mib < HALF_MORE_MIB
+        most = max(len(chunk) for chunk in blobs.chunks(digest))
+        assert most <= MIB
+
+    def test_a_full_bucket_refuses_and_keeps_what_it_has(self, own_nats_server: LocalServer):
+        asyncio.run(make_bucket(own_nats_server.url, MIB))
+        blobs = ObjectBlobs(own_nats_server.url)
+        digest = blobs.put(b"weights")
+        with pytest.raises(LogFull):
+            blobs.put(LARGE)
+        assert blobs.get(digest) == b"weights"
+        blobs.close()
+
+    def test_a_server_that_is_gone_is_an_error_and_one_that_is_back_is_not(self, own_nats_server: LocalServer):
+        asyncio.run(make_bucket(own_nats_server.url))
+        blobs = ObjectBlobs(own_nats_server.url)
+        digest = blobs.put(b"weights")
+        own_nats_server.kill()
+        with pytest.raises(StoreUnavailable):
+            blobs.put(b"more")
+        asyncio.run(own_nats_server.start())
+        blobs._call(blobs._connection.until_back())  # pyright: ignore[reportPrivateUsage]
+        assert blobs.get(digest) == b"weights"
+        blobs.close()
 
 
-def test_an_empty_blob_is_a_blob(blobs: FolderBlobs):
-    assert blobs.get(blobs.put(b"")) == b""
+def heavy(url: str, digest: str) -> tuple[str, float]:
+    """Put 50 MiB, or get them, in a process of its own; return their digest and by how many MiB it grew."""
+    ran = subprocess.run(
+        [sys.executable, "-c", HEAVY, url, digest],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found, grown = ran.stdout.split()
+    return found, float(grown)
 
 
-@pytest.mark.parametrize("digest", ["0" * 64, "../../etc/passwd", "", "A" * 64])
-def test_what_is_not_there_is_missing(blobs: FolderBlobs, digest: str):
-    with pytest.raises(BlobMissing):
-        blobs.get(digest)
-
-
-def test_a_flipped_byte_is_noticed_and_kept(blobs: FolderBlobs, tmp_path: Path):
-    digest = blobs.put(b"weights")
-    stored(tmp_path, digest).write_bytes(b"Weights")
-    with pytest.raises(BlobCorrupt):
-        blobs.get(digest)
-    assert stored(tmp_path, digest).read_bytes() == b"Weights"
-
-
-def test_putting_the_right_bytes_again_heals_a_corrupt_blob(blobs: FolderBlobs, tmp_path: Path):
-    digest = blobs.put(b"weights")
-    stored(tmp_path, digest).write_bytes(b"")
-    assert blobs.get(blobs.put(b"weights")) == b"weights"
-
-
-def test_many_writers_of_the_same_blob_leave_one_whole_file(blobs: FolderBlobs, tmp_path: Path):
-    data = b"x" * 100_000
-    with ThreadPoolExecutor(8) as pool:
-        digests = set(pool.map(lambda _: blobs.put(data), range(32)))
-    [digest] = digests
-    assert blobs.get(digest) == data
-    assert [path.name for path in stored(tmp_path, digest).parent.iterdir()] == [digest]
+async def _replace_chunks(url: str, digest: str, data: bytes) -> None:
+    """Let the chunk of *digest* hold other bytes, as a faulty disk would."""
+    client = await nats.connect(url)
+    js = client.jetstream()
+    subject = f"$O.{BUCKET}.M.{base64.urlsafe_b64encode(digest.encode()).decode()}"
+    meta = json.loads((await js.get_last_msg(f"OBJ_{BUCKET}", subject)).data or b"")
+    chunks = f"$O.{BUCKET}.C.{meta['nuid']}"
+    await client.jsm().purge_stream(f"OBJ_{BUCKET}", subject=chunks)
+    if data:
+        await js.publish(chunks, data)
+    await client.close()
