@@ -10,6 +10,7 @@ from pathlib import Path
 import stamina
 
 from eventstore.oona import open_log
+from eventstore.oona.server import LocalServer
 from eventstore.store import Recorded
 from tests.eventstore.vocabulary import SEED, context, said
 from tests.journeys.faults.conftest import RING, running
@@ -17,7 +18,7 @@ from tests.journeys.faults.ledger import Ledger, tell
 from tests.journeys.faults.wire import Wire
 
 WORD = "x" * 100_000
-BEFORE, AFTER = 250, 50
+BEFORE, AFTER, LARGE = 250, 50, 120
 # Ten seconds unless told otherwise.
 PATIENCE = {"write_deadline": "2s"}
 
@@ -64,6 +65,17 @@ async def test_a_reader_that_stops_reading_is_dropped_and_comes_back_without_gap
     assert seen == list(range(1, BEFORE + AFTER + 1))
     assert verdict.sound
     assert verdict.stored == BEFORE + AFTER
+
+
+async def test_a_log_of_large_commits_that_a_server_cannot_hold_for_a_reader_is_read(
+    own_nats_server: LocalServer,
+):
+    async with open_log(own_nats_server.url, **RING) as log:
+        for version in range(LARGE):
+            await log.store.append(SEED, said("x" * 900_000), expected=version, context=context())
+        read = [event.version async for event in log.store.read_all()]
+    tell(f"{LARGE} commits of 0.9 MB", f"{len(read)} read, {slow_consumers(own_nats_server.monitor)} readers dropped")
+    assert read == list(range(1, LARGE + 1))
 
 
 async def _versions(following: AsyncGenerator[Recorded, None], many: int) -> list[int]:
