@@ -27,12 +27,12 @@ class Prefetch:
             StoreUnavailable: not known whether the request was queued.
         """
         stream = kernel_stream(key)
-        causation = next(
-            recorded.event_id
+        germinated = next(
+            recorded
             for recorded in reversed(await self._log.store.read_stream(seed_stream(self._run_id, seed_id)))
             if isinstance(recorded.event, SeedGerminated)
         )
-        command_id = derived_id(self._run_id, str(stream), f"request/{seed_id}/{causation}")
+        command_id = derived_id(self._run_id, str(stream), f"request/{seed_id}/{germinated.event_id}")
         await self._log.bus.send(
             CommandRecord(
                 command_id=command_id,
@@ -41,14 +41,15 @@ class Prefetch:
                 stream=stream,
                 issued_at_ns=self._clock.now_ns(),
                 issued_by="kasmina",
-                causation_id=causation,
+                causation_id=germinated.event_id,
                 correlation_id=self._run_id,
                 run_id=self._run_id,
+                traceparent=germinated.context.traceparent,
             )
         )
 
-    async def answer(self, key: str) -> tuple[KernelAnswer, str]:
-        """Wait until Urza has answered for *key*; return her last answer and its event id.
+    async def answer(self, key: str) -> tuple[KernelAnswer, Recorded]:
+        """Wait until Urza has answered for *key*; return her last answer, and as it was recorded.
 
         Raises:
             StoreUnavailable: the log did not answer.
@@ -64,8 +65,8 @@ class Prefetch:
         raise AssertionError("follow ends only when it is closed")
 
 
-def _last_answer(events: Sequence[Recorded]) -> tuple[KernelAnswer, str] | None:
+def _last_answer(events: Sequence[Recorded]) -> tuple[KernelAnswer, Recorded] | None:
     for recorded in reversed(events):
         if isinstance(recorded.event, KernelRegistered | KernelRejected):
-            return recorded.event, recorded.event_id
+            return recorded.event, recorded
     return None

@@ -44,6 +44,8 @@ class CommandCodec(msgspec.Struct, frozen=True):
         """
         try:
             signed = SignedCommand.FromString(data)
+            if signed.key_id and signed.key_id not in self.keys.ids():
+                raise KeyMissing(signed.key_id)
             if not signed.signature:
                 raise CommandInvalid("it is not signed", "missing_signature")
             if not self.keys.verify(signed.command, signed.key_id, signed.signature):

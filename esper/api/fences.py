@@ -9,6 +9,7 @@ from torch import nn
 from actors.changes import Change, Instant
 from actors.loop import BackgroundLoop
 from actors.place import Place
+from actors.tracing import span
 from actors.trainer import Answer, Fence, Trainer
 from esper.api.errors import KernelLost
 from esper.api.growth import Growth
@@ -44,11 +45,12 @@ UNANSWERED = (StoreUnavailable, LogFull, TimeoutError)
 
 
 class Due(NamedTuple):
-    """A command that a seed's state calls for now, what it is for, and the event that caused it."""
+    """A command that a seed's state calls for now, what it is for, and the event that caused it, with its trace."""
 
     command: SeedCommand
     purpose: str
     cause: str = ""
+    traceparent: str = ""
 
 
 class Fences:
@@ -111,7 +113,14 @@ class Fences:
         self._try(lambda: self._show_overdue(at))
 
     def at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
-        """Record the epoch, hear Tamiyo and make her acknowledged decisions true; None if no answer came in time."""
+        """Record the epoch, hear Tamiyo and make her acknowledged decisions true; None if no answer came in time.
+
+        All that is recorded here is of one trace.
+        """
+        with span("fence", attributes={"esper.epoch": str(facts.at.epoch), "esper.step": str(facts.at.step)}):
+            return self._at_epoch(facts, offered, run_seed)
+
+    def _at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
         judge = JudgeEpoch(
             facts=facts, seed=run_seed, steps_per_epoch=facts.steps, torch_version=str(torch.__version__)
         )
@@ -128,7 +137,8 @@ class Fences:
 
     def change(self, seed_id: str, due: Due, at: Moment, actor: str = "kasmina") -> Answer | None:
         """Ask the seed's rules for a change and make it true once acknowledged; None if no answer came in time."""
-        return self._try(lambda: self._asked(seed_id, due, at, actor))
+        with span("change", traceparent=due.traceparent, attributes={"esper.seed": seed_id}):
+            return self._try(lambda: self._asked(seed_id, due, at, actor))
 
     def repeats(self, at: Moment) -> bool:
         """Whether the log already reaches beyond *at*: the run re-executes what an earlier process recorded."""
@@ -202,17 +212,17 @@ class Fences:
     def _kernel(self, seed_id: str, at: Moment) -> Due | None:
         """Wait for the kernel of a germinated seed and verify it: the command that attaches or refuses it."""
         seed = self._growth.seeds[seed_id]
-        purpose, kernel_id, cause = f"kernel/g{seed.generation}", "", ""
+        purpose, kernel_id, cause, trace = f"kernel/g{seed.generation}", "", "", ""
         try:
             kernel_spec(seed)
             self._ask_for_kernel(seed_id)
             if self.closed_because:
                 return None
-            answer, cause = self.call(self._trainer.kernels.answer(seed.kernel_key), self._settings.kernel_wait_s)
-            kernel_id = answer.kernel_id
+            answer, told = self.call(self._trainer.kernels.answer(seed.kernel_key), self._settings.kernel_wait_s)
+            kernel_id, cause, trace = answer.kernel_id, told.event_id, told.context.traceparent
             if isinstance(answer, KernelRejected):
                 refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason="rejected", detail=answer.reason)
-                return Due(refusal, purpose, cause)
+                return Due(refusal, purpose, cause, trace)
             opened = open_verified(self._place, self._model, seed, kernel_id)
         except StoreUnavailable as error:
             self.closed_because = str(error)
@@ -222,7 +232,7 @@ class Fences:
             return Due(RefuseKernel(at=at, reason="timeout", detail=detail), purpose)
         except BundleRefused as refused:
             refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason=refused.reason, detail=refused.detail)
-            return Due(refusal, purpose, cause)
+            return Due(refusal, purpose, cause, trace)
         self._opened[seed_id] = opened
         attach = AttachKernel(
             at=at,
@@ -231,7 +241,7 @@ class Fences:
             parameter_count=opened.parameter_count,
             evidence=opened.evidence,
         )
-        return Due(attach, purpose, cause)
+        return Due(attach, purpose, cause, trace)
 
     def _keep_house(self, at: Moment) -> None:
         """Move culled slots one step towards being free again."""

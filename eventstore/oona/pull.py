@@ -11,6 +11,8 @@ from eventstore.oona.connection import Connection
 
 HEARTBEAT_S = 2.0
 EXPIRES_S = 30.0
+# A server drops a reader for which it has to hold more than 64 MiB: two requests must stay well below that.
+MOST_BYTES = 16 * 1024 * 1024
 
 _V1_TOKENS = 9
 _NO_HEADERS: Mapping[str, str] = {}
@@ -88,7 +90,12 @@ class Pull:
             raise Interrupted("heartbeats are missing")
 
     async def _request(self) -> None:
-        body = {"batch": self._batch, "expires": int(EXPIRES_S * 1e9), "idle_heartbeat": int(HEARTBEAT_S * 1e9)}
+        body = {
+            "batch": self._batch,
+            "max_bytes": max(MOST_BYTES, 2 * self._connection.max_payload),
+            "expires": int(EXPIRES_S * 1e9),
+            "idle_heartbeat": int(HEARTBEAT_S * 1e9),
+        }
         self._owed += self._batch
         await self._connection.publish(
             self._request_subject, msgspec.json.encode(body), doing=self._doing, reply=self._inbox

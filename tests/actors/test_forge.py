@@ -88,6 +88,16 @@ async def test_a_requested_kernel_is_forged_registered_and_opens(place: Place):
     assert list(place.cache.glob("scratch/*")) == []
 
 
+async def test_what_library_and_forge_record_belongs_to_the_requesters_trace(place: Place):
+    spec, trace = kernel_spec("BP001"), "ab" * 16
+    async with workshop(place) as log:
+        await request(log.bus, spec, traceparent=f"00-{trace}-{'cd' * 8}-01")
+        await answers(log.store, [spec])
+        recorded = [await log.store.read_stream(stream) for stream in (kernel_stream(spec), job_stream(spec))]
+    assert {one.context.actor for events in recorded for one in events} == {"urza", "tezzeret"}
+    assert {one.context.traceparent.split("-")[1] for events in recorded for one in events} == {trace}
+
+
 async def test_what_cannot_be_built_is_tried_twice_and_rejected(place: Place):
     spec = kernel_spec(FEEDFORWARD, torch_version="0.4.1")
     async with workshop(place) as log:

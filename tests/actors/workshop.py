@@ -51,7 +51,7 @@ def job_stream(spec: KernelSpec) -> StreamName:
     return StreamName("job", kernel_key(spec))
 
 
-async def request(bus: Bus, spec: KernelSpec) -> None:
+async def request(bus: Bus, spec: KernelSpec, *, traceparent: str = "") -> None:
     """Ask for the kernel of *spec* as a trainer does."""
     command_id = uuid4().hex
     await bus.send(
@@ -63,6 +63,7 @@ async def request(bus: Bus, spec: KernelSpec) -> None:
             issued_at_ns=SystemClock().now_ns(),
             issued_by="kasmina",
             run_id="r1",
+            traceparent=traceparent,
         )
     )
 

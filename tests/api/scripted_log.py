@@ -159,7 +159,7 @@ class Workbench(MemoryBus):
             kernel = RegisterKernel(kernel_id=_packed(spec, self._place), job_id="workbench", spec=spec)
             for command in (record.command, kernel):
                 name = derived_id("workbench", type(command).__name__, kernel_key(spec))
-                await dispatch(self._log, KERNEL, record.stream, command, _context(name))
+                await dispatch(self._log, KERNEL, record.stream, command, _context(name, record.traceparent))
 
 
 class ScriptedLog:
@@ -322,8 +322,14 @@ def _packed(spec: KernelSpec, place: Place) -> str:
     return pack(msgspec.structs.replace(manifest), parts, place.blobs.put, sign_with(place.keys)).kernel_id
 
 
-def _context(command_id: str) -> Context:
-    return Context(command_id=command_id, command_type="workbench", recorded_at_ns=SystemClock().now_ns(), actor="urza")
+def _context(command_id: str, traceparent: str) -> Context:
+    return Context(
+        command_id=command_id,
+        command_type="workbench",
+        recorded_at_ns=SystemClock().now_ns(),
+        actor="urza",
+        traceparent=traceparent,
+    )
 
 
 async def _all(store: MemoryStore) -> list[Recorded]:

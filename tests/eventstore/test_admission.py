@@ -11,11 +11,13 @@ from msgspec.structs import replace
 
 from eventstore.admission import Freshness, refusal, too_late, untimely
 from eventstore.commands import CommandCodec
+from eventstore.errors import CommandInvalid
 from eventstore.oona import Oona, open_log
 from eventstore.oona.server import LocalServer
 from eventstore.signing import Keys
 from eventstore.store import CommandRecord
 from eventstore.subjects import of_target
+from eventstore.v1.command_pb2 import Command, SignedCommand
 from tests.eventstore.vocabulary import TYPES, command, command_id
 
 ISSUED_NS = 1_700_000_000_000_000_000
@@ -82,6 +84,56 @@ async def test_a_command_that_waited_a_day_in_its_queue_is_taken_unless_its_dead
     waited = command(issued_at_ns=ISSUED_NS)
     assert await refusal(waited, ISSUED_NS, a_day_later, Ids(), Freshness()) is None
     assert too_late(replace(waited, deadline_ns=a_day_later - 1), a_day_later) is not None
+
+
+def sealed(record: CommandRecord, **changed: object) -> bytes:
+    """Return *record* as it would be sent by somebody who has the key and no respect for the form."""
+    fields = {"aggregate": "seed", "aggregate_id": "s0", "type": "google.protobuf.StringValue"} | changed
+    body = Command(
+        command_id=record.command_id,
+        target=record.target,
+        issued_at_ns=record.issued_at_ns,
+        deadline_ns=record.deadline_ns,
+        **fields,
+    ).SerializeToString()
+    return SignedCommand(
+        command=body, key_id=CODEC.keys.current_id, signature=CODEC.keys.sign(body)
+    ).SerializeToString()
+
+
+def with_envelope(data: bytes, **changed: object) -> bytes:
+    envelope = SignedCommand.FromString(data)
+    for name, value in changed.items():
+        setattr(envelope, name, value)
+    return envelope.SerializeToString()
+
+
+WRONG = command(target="urza", issued_as="?", issued_at_ns=0, deadline_ns=1)
+EVERY_WRONG = sealed(WRONG, type="nobody.Knows")
+# Each message is wrong in every way of those after it, and in no way of those before it.
+IN_ORDER = {
+    "verifier_unavailable": with_envelope(EVERY_WRONG, key_id="f" * 16, signature=b""),
+    "missing_signature": with_envelope(EVERY_WRONG, signature=b""),
+    "invalid_signature": with_envelope(EVERY_WRONG, signature=b"\0" * 32),
+    "wrong_target": EVERY_WRONG,
+    "unknown_type": sealed(replace(WRONG, target="tezzeret"), type="nobody.Knows"),
+    "missing_command_id": sealed(replace(WRONG, target="tezzeret")),
+    "nonce_replayed": sealed(replace(WRONG, target="tezzeret", command_id="used")),
+}
+
+
+@pytest.mark.parametrize("verdict", IN_ORDER)
+async def test_of_several_faults_the_first_in_the_order_is_named(verdict: str):
+    assert await verdict_on(IN_ORDER[verdict]) == verdict
+
+
+async def verdict_on(data: bytes) -> str:
+    try:
+        record = CODEC.unseal(data, "tezzeret")
+    except CommandInvalid as invalid:
+        return invalid.verdict
+    refused = await refusal(record, ISSUED_NS, ISSUED_NS, Ids(free=False), Freshness())
+    return refused.verdict if refused else "ok"
 
 
 async def put(server: LocalServer, *messages: bytes) -> None:

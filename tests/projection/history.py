@@ -18,6 +18,7 @@ from esper.leyline.v1.enums_pb2 import (
     SeedLifecycleGate,
     SeedLifecycleStage,
 )
+from esper.leyline.v1.fabric_pb2 import DeadLetter, DeadLetterBuried, DeadLetterDropped
 from esper.leyline.v1.job_pb2 import (
     CompileAttemptFailed,
     CompileAttemptStarted,
@@ -230,6 +231,17 @@ def attached(epoch: int) -> Iterator[Message]:
     yield KernelAttached(at=at(epoch), kernel_id=KERNEL, parameter_count=64)
 
 
+async def tell_refusals(telling: Telling) -> None:
+    """Two commands that came too late, of which one was dropped later."""
+    for letter_id in (f"{telling.run_id}1", f"{telling.run_id}2"):
+        stream = StreamName("deadletter", letter_id)
+        letter = DeadLetter(
+            letter_id=letter_id, stream="ESPER_COMMANDS", consumer="tezzeret", reason="expired", error="a day late"
+        )
+        await telling.tell(stream, DeadLetterBuried(letter=letter), actor="warden")
+    await telling.tell(StreamName("deadletter", f"{telling.run_id}2"), DeadLetterDropped(by="ann"), actor="operator")
+
+
 async def tell_run(store: EventStore, run_id: str = "f" * 32) -> Telling:
     """Append the whole story to *store*."""
     telling = Telling(store, run_id)
@@ -245,6 +257,7 @@ async def tell_run(store: EventStore, run_id: str = "f" * 32) -> Telling:
     await tell_culled_seed(telling)
     for epoch in range(2, 11):
         await telling.run(epoch_ended(epoch, 0.5 + epoch / 50, stages))
+    await tell_refusals(telling)
     kept = KeptSeed(seed_id="s0", blueprint_id="BP002", parameters=64, score_with=0.7, score_without=0.67)
     summary = RunSummary(at=at(10), score=0.7, parameters_after=1000, kept=[kept], germinated=3, culled=1)
     await telling.run(RunFinished(summary=summary))

@@ -104,3 +104,9 @@ async def test_numbers_as_large_as_a_random_seed_survive(filled: Sink):
 def test_every_view_and_table_has_a_name_of_its_own():
     names = [*CATALOGUE.tables, *(view.name for view in CATALOGUE.views)]
     assert len(names) == len(set(names))
+
+
+async def test_refused_messages_are_counted_by_reason_and_reader(filled: Sink):
+    (refusal,) = ask(filled, "from refusals")
+    assert (refusal["reason"], refusal["reader"], refusal["messages"]) == ("expired", "tezzeret", 2)
+    assert (refusal["retried"], refusal["dropped"], refusal["last_error"]) == (0, 1, "a day late")

@@ -10,7 +10,8 @@ from esper.nissa.projections.kernels import KERNELS
 from esper.nissa.projections.reports import REPORTS
 from esper.nissa.projections.runs import RUNS
 from esper.nissa.projections.seeds import SEEDS
+from esper.nissa.projections.strangers import STRANGERS
 
-PROJECTIONS: tuple[Projection, ...] = (EVENTS, RUNS, EPOCHS, SEEDS, GATES, DECISIONS, REPORTS, KERNELS, JOBS)
+PROJECTIONS: tuple[Projection, ...] = (EVENTS, RUNS, EPOCHS, SEEDS, GATES, DECISIONS, REPORTS, KERNELS, JOBS, STRANGERS)
 
 __all__ = ["PROJECTIONS", "Projection"]

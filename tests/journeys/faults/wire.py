@@ -1,11 +1,14 @@
-"""A wire to a server that can lose what the server says, and be cut."""
+"""A wire to a server that can lose what the server says, stop taking it, and be cut."""
 
 import asyncio
 from urllib.parse import urlsplit
 
 
 class Wire:
-    """Carries bytes between clients and one server; while *deaf*, what the server says is lost on the way."""
+    """Carries bytes between clients and one server.
+
+    While *deaf*, what the server says is lost on the way; while stalled, nobody reads it from the socket.
+    """
 
     def __init__(self, url: str) -> None:
         place = urlsplit(url)
@@ -14,6 +17,10 @@ class Wire:
         self._writers: set[asyncio.StreamWriter] = set()
         self.deaf = False
         self.lost = asyncio.Event()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._sent = 0
+        self._more_sent = asyncio.Condition()
 
     async def __aenter__(self) -> "Wire":
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -39,6 +46,19 @@ class Wire:
         """Hear the server again, on the same connections."""
         self.deaf = False
 
+    def stall(self) -> None:
+        """From now on read nothing of what the server says, so that it piles up on the server's side."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Read again."""
+        self._flowing.set()
+
+    async def until_sent(self, many: int) -> None:
+        """Wait until clients have sent *many* bytes over this wire."""
+        async with self._more_sent:
+            await self._more_sent.wait_for(lambda: self._sent >= many)
+
     def cut(self) -> None:
         """End every connection; new ones hear the server again."""
         self.deaf = False
@@ -62,9 +82,18 @@ class Wire:
             while data := await source.read(65536):
                 if losing and self.deaf:
                     self.lost.set()
+                    continue
+                sink.write(data)
+                if losing:
+                    await self._flowing.wait()
                 else:
-                    sink.write(data)
+                    await self._count(len(data))
         except ConnectionError:
             pass
         finally:
             sink.close()
+
+    async def _count(self, sent: int) -> None:
+        async with self._more_sent:
+            self._sent += sent
+            self._more_sent.notify_all()
