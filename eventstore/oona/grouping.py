@@ -9,12 +9,12 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import msgspec
 
 from eventstore.errors import StoreUnavailable
-from eventstore.oona.jetstream import BATCHES_REFUSED, Outgoing, Published, Refused
+from eventstore.oona.jetstream import BATCHES_REFUSED, JetStream, Outgoing, Published, Refused
 
 GROUP_AT_MOST = 128
 GROUPS_AT_ONCE = 2
@@ -23,14 +23,6 @@ WORTH_AT_LEAST, WORTH_AT_FIRST, WORTH_AT_MOST = 4, 8, 64
 _NEWEST_WEIGHS = 0.125
 
 _log = logging.getLogger("eventstore.oona")
-
-
-class Publishing(Protocol):
-    """What a group needs of JetStream."""
-
-    async def publish(self, subject: str, data: bytes, headers: dict[str, str], *, doing: str) -> Published: ...
-
-    async def publish_together(self, messages: Sequence[Outgoing], *, doing: str) -> Published: ...
 
 
 class Worth:
@@ -74,7 +66,7 @@ class Grouping:
     it. Nobody waits for company: no timer is involved.
     """
 
-    def __init__(self, jetstream: Publishing, *, allowed: bool) -> None:
+    def __init__(self, jetstream: JetStream, *, allowed: bool) -> None:
         """Publish over *jetstream*; *allowed* says whether the stream takes batches."""
         self._jetstream = jetstream
         self._allowed = allowed

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import nats
@@ -12,6 +13,7 @@ from eventstore.commit import CommitCodec
 from eventstore.errors import LogFull, StreamMovedOn
 from eventstore.oona import Oona, open_log
 from eventstore.oona.connection import Connection
+from eventstore.oona.credentials import User
 from eventstore.oona.grouping import Worth
 from eventstore.oona.jetstream import JetStream
 from eventstore.oona.server import LocalServer
@@ -40,9 +42,9 @@ async def append_at_once(
     return await asyncio.gather(*appends, return_exceptions=True)
 
 
-async def batches(server: LocalServer) -> Counter[str]:
+async def batches(url: str) -> Counter[str]:
     """Return how many stored commits each batch holds, "" for those that came alone."""
-    client, found = await nats.connect(server.url), Counter[str]()
+    client, found = await nats.connect(url), Counter[str]()
     js = client.jetstream()
     for position in range(1, (await js.stream_info(EVENTS)).state.last_seq + 1):
         headers = (await js.get_msg(EVENTS, position)).headers or {}
@@ -64,13 +66,13 @@ async def test_appends_that_wait_together_are_stored_together_and_each_knows_its
         stored[appended.events[0].event_id] for appended in recorded(outcomes)
     ]
     assert len(stored) == len(recorded(outcomes)) == MANY
-    assert max((await batches(nats_server)).values()) >= MANY // 2
+    assert max((await batches(nats_server.url)).values()) >= MANY // 2
 
 
 async def test_a_lone_append_travels_alone(oona: Oona, nats_server: LocalServer):
     for version in range(3):
         await oona.store.append(SEED, said("a"), expected=version, context=context())
-    assert await batches(nats_server) == {"": 3}
+    assert await batches(nats_server.url) == {"": 3}
 
 
 async def test_a_stale_writer_in_a_batch_hurts_only_itself(oona: Oona, second_oona: Oona, nats_server: LocalServer):
@@ -145,16 +147,16 @@ async def test_a_log_of_batches_verifies(oona: Oona):
     assert (checked.commits, checked.fault) == (3 * MANY, None)
 
 
-async def older_log(server: LocalServer) -> None:
+async def older_log(url: str) -> None:
     """Create the stream of record as it was created before it took batches."""
-    client = await nats.connect(server.url)
+    client = await nats.connect(url)
     config = {key: value for key, value in settings(StreamSizes())[0].items() if key != BATCHES}
     await client.request(f"$JS.API.STREAM.CREATE.{EVENTS}", msgspec.json.encode(config))
     await client.close()
 
 
 async def test_a_log_from_before_batches_is_upgraded_in_place(nats_server: LocalServer):
-    await older_log(nats_server)
+    await older_log(nats_server.url)
     connection = Connection()
     await connection.open(nats_server.url, name="test")
     older = OonaStore(JetStream(connection), CommitCodec(Keys("k"), TYPES))
@@ -166,17 +168,17 @@ async def test_a_log_from_before_batches_is_upgraded_in_place(nats_server: Local
     async with open_log(nats_server.url, keys=Keys("k"), types=TYPES, commands=TYPES) as oona:
         assert len(recorded(await append_at_once(oona.store, "a", [0] * MANY))) == MANY
         assert words(await oona.store.read_stream(SEED)) == ["before"]
-    assert max((await batches(nats_server)).values()) >= MANY // 2
+    assert max((await batches(nats_server.url)).values()) >= MANY // 2
     await connection.close()
 
 
 async def test_a_stream_that_takes_no_batches_is_written_one_by_one(nats_server: LocalServer):
-    await older_log(nats_server)
+    await older_log(nats_server.url)
     connection = Connection()
     await connection.open(nats_server.url, name="test")
     store = OonaStore(JetStream(connection), CommitCodec(Keys("k"), TYPES), batches=True)
     assert len(recorded(await append_at_once(store, "a", [0] * MANY))) == MANY
-    assert await batches(nats_server) == {"": MANY}
+    assert await batches(nats_server.url) == {"": MANY}
     await connection.close()
 
 
@@ -193,3 +195,24 @@ def test_a_message_behind_others_is_not_blamed_for_their_time():
     worth.alone(0.004, ahead=3)
     worth.group(0.01)
     assert worth.messages == 10
+
+
+async def test_a_writer_that_may_not_upgrade_an_older_log_writes_it_one_by_one(tmp_path: Path):
+    narrow = (*(f"$JS.API.{verb}.*" for verb in ("STREAM.INFO", "STREAM.MSG.GET")), "$JS.API.CONSUMER.>", "esper.evt.>")
+    writer = User(name="writer", password="w", publish=(*narrow, "_INBOX.>"), subscribe=("_INBOX.>",))
+    admin = User(name="admin", password="a", publish=(">",), subscribe=(">",))
+    server = LocalServer(tmp_path, users=(admin, writer), tied=True)
+    await server.start()
+    try:
+        place = server.url.removeprefix("nats://").rpartition("@")[2]
+        async with open_log(f"nats://admin:a@{place}", keys=Keys("k"), types=TYPES, commands=TYPES):
+            pass
+        client = await nats.connect(f"nats://admin:a@{place}")
+        await client.jsm().delete_stream(EVENTS)
+        await client.close()
+        await older_log(f"nats://admin:a@{place}")
+        async with open_log(f"nats://writer:w@{place}", keys=Keys("k"), types=TYPES, commands=TYPES) as log:
+            assert len(recorded(await append_at_once(log.store, "a", [0] * MANY))) == MANY
+        assert await batches(f"nats://admin:a@{place}") == {"": MANY}
+    finally:
+        await server.stop()

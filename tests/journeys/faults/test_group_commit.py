@@ -19,6 +19,7 @@ from eventstore.oona.jetstream import JetStream, Outgoing, Refused
 from eventstore.oona.server import LocalServer
 from eventstore.oona.streams import EVENTS, StreamSizes
 from eventstore.store import Appended, Context, EventStore, StreamName
+from tests.eventstore.test_oona_outages import until_connected
 from tests.eventstore.vocabulary import context, said
 from tests.journeys.faults.conftest import RING, THREE, running
 from tests.journeys.faults.disk import create, mounted, require_disk
@@ -212,6 +213,10 @@ async def test_every_append_ends_by_its_deadline_when_the_server_dies_under_it(o
         await wire.lost.wait()
         own_nats_server.kill()
         outcomes = await asyncio.wait_for(appending, timeout=10)
+        # A client of nats-py that is closed while it reconnects may go on reconnecting.
+        wire.hear()
+        await own_nats_server.start()
+        await until_connected(log)
     assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
 
 
