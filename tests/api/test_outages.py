@@ -94,15 +94,43 @@ def test_a_seed_that_raises_while_it_learns_is_culled_and_the_host_never_felt_it
     assert all(map(torch.equal, host_weights(run), host_weights(alone)))
 
 
-def test_a_seed_that_returns_nan_while_it_learns_is_never_let_in(log: ScriptedLog):
-    run = planted(log, lambda entry: torch.full((len(entry), 10), torch.nan)).to(6)
-    assert run.session.stages[SPAN] == "training"
-    assert run.session.slots[SPAN].measured()["nonfinite_batches"] > 0
+def returns_nan(entry: Tensor) -> Tensor:
+    return torch.full((len(entry), 10), torch.nan)
+
+
+def returns_infinity(entry: Tensor) -> Tensor:
+    return torch.full((len(entry), 10), torch.inf)
+
+
+@pytest.mark.parametrize("breaks", [returns_nan, returns_infinity])
+def test_a_seed_that_is_not_finite_while_it_learns_is_culled_and_the_host_never_felt_it(
+    log: ScriptedLog, breaks: Callable[..., Any], tmp_path: Any
+):
+    run = planted(log, breaks)
+    run.steps(1)
+    (culled,) = log.of(SeedCulled)
+    assert (culled.initiator, "non_finite" in culled.reason) == (CullInitiator.CULL_INITIATOR_RUNTIME, True)
+    alone = Run(ScriptedLog(tmp_path / "alone", log.loop), controller=None).to(3)
+    alone.steps(2)
+    alone.steps(1)
+    assert all(map(torch.equal, host_weights(run), host_weights(alone)))
+    run.steps(STEPS - 3)
+    run.to(8)
+    assert [seed.generation for seed in log.of(SeedGerminated)] == [1, 2]
     run.assert_the_log_is_sound()
 
 
-def returns_nan(entry: Tensor) -> Tensor:
-    return torch.full((len(entry), 10), torch.nan)
+@pytest.mark.parametrize("breaks", [returns_nan, returns_infinity])
+def test_a_seed_that_is_not_finite_while_it_is_shadowed_is_culled_at_the_next_fence(
+    log: ScriptedLog, breaks: Callable[..., Any]
+):
+    run = Run(log).to(5)
+    assert run.session.stages[SPAN] == "shadowing"
+    run.session._growth.slots["s0"].module.forward = breaks
+    run.steps(1)
+    (culled,) = log.of(SeedCulled)
+    assert (culled.initiator, "non_finite" in culled.reason) == (CullInitiator.CULL_INITIATOR_RUNTIME, True)
+    run.assert_the_log_is_sound()
 
 
 @pytest.mark.parametrize(("breaks", "why"), [(raises, "a test broke it"), (returns_nan, "non_finite")])
