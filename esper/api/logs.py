@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from actors.clock import SystemClock
 from actors.loop import BackgroundLoop
+from actors.outbox import LIMIT_BYTES
 from actors.place import Bus, Log, Place
 from actors.stack import ensure_stack
 from actors.weatherlight import host_in_process
@@ -28,11 +29,16 @@ class MemoryLog(NamedTuple):
 
 
 class OpenLog(NamedTuple):
-    """An open log on its background loop, and how to close both."""
+    """An open log on its background loop, and how to close both; what it did not hear waits in `outbox_bytes`.
+
+    A log that does not `outlive` the process has nobody who could hand over later what it did not hear.
+    """
 
     log: Log
     loop: BackgroundLoop
     close: Callable[[], None]
+    outlives: bool = True
+    outbox_bytes: int = LIMIT_BYTES
 
 
 def open_named(log: str, place: Place) -> OpenLog:
@@ -62,7 +68,7 @@ def _in_memory(place: Place, loop: BackgroundLoop) -> OpenLog:
         hosting.cancel()
         loop.stop()
 
-    return OpenLog(log, loop, close)
+    return OpenLog(log, loop, close, outlives=False)
 
 
 def _embedded(place: Place, loop: BackgroundLoop) -> OpenLog:

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 import esper
-from esper.api.errors import AttachedAlready, EvaluationInvalid, NothingTrained, NotWrapped, SessionClosed
+from esper.api.errors import (
+    AttachedAlready,
+    ControllerUnknown,
+    EvaluationInvalid,
+    NothingTrained,
+    NotWrapped,
+    SessionClosed,
+)
 from esper.api.slots import Accepted, Rejected
 from esper.leyline.v1.enums_pb2 import CullInitiator
 from esper.leyline.v1.policy_pb2 import DecisionMissed
@@ -231,6 +238,18 @@ def attach(model: nn.Module, folder: Any) -> esper.api.session.Session:  # type:
 def test_a_model_that_was_not_wrapped_cannot_be_attached(tmp_path: Any):
     with pytest.raises(NotWrapped):
         attach(narrow(), tmp_path)
+
+
+def test_a_controller_that_does_not_exist_is_refused_by_name(tmp_path: Any):
+    model = esper.wrap(narrow())
+    with pytest.raises(ControllerUnknown, match="no controller 'heuristics'"):
+        esper.attach(
+            model,
+            torch.optim.SGD(model.parameters(), 0.1),
+            evaluate=few_digits().score,
+            controller="heuristics",
+            folder=tmp_path,
+        )
 
 
 def test_a_model_is_in_one_session_at_a_time(tmp_path: Any):
