@@ -94,8 +94,11 @@ class Backlog:
         return _in_log_order(change for waiting in self._waiting.values() for change in waiting)
 
     def due(self, now: Instant) -> list[Change]:
-        """Return what takes effect at *now* exactly, in the log's order."""
-        return self._first(lambda change: change.effective == now)
+        """Return what takes effect at *now* exactly, in the log's order, and what moves nothing and lies before it.
+
+        A refusal may be recorded after later changes of its seed; it must not hold up those that follow it.
+        """
+        return self._first(lambda change: change.effective == now or (change.effective < now and not change.moves))
 
     def overdue(self, now: Instant) -> list[Change]:
         """Return what takes effect at *now* or should have done so before, in the log's order."""

@@ -118,6 +118,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return self.folder / "logs"
 
     @property
+    def outboxes(self) -> Path:
+        """What runs had to tell a log that did not answer, one file each; nowhere else until the log has it."""
+        return self.folder / "outbox"
+
+    @property
     def stack_file(self) -> Path:
         """Where the running stack says how to reach it."""
         return self.folder / "stack.json"

@@ -5,21 +5,20 @@ of its training finds the outcomes that the log already holds, instead of decidi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 from google.protobuf.message import Message
 
 from actors.changes import Backlog, Change, Instant
-from actors.clock import Clock
-from actors.dispatch import AggregateCache, dispatch
-from actors.ids import derived_id
+from actors.handover import Handover, Rules
+from actors.outbox import Outbox
 from actors.place import Log
 from actors.prefetch import Prefetch
-from actors.streams import policy_stream, report_stream, run_stream, seed_id_of, seed_stream
-from esper.kasmina.rules.seed import Seed, SeedCommand, SeedRuleBroken
-from esper.leyline.decider import Decider
-from esper.leyline.v1.policy_pb2 import Candidate, DecisionMade, DecisionMissed, JudgeEpoch, MissDecision
+from actors.reporting import Reporting, decided
+from actors.streams import policy_stream, run_stream, seed_stream
+from actors.voice import Voice
+from esper.kasmina.rules.seed import SeedCommand, SeedRuleBroken
+from esper.leyline.v1.policy_pb2 import Candidate, DecisionMade, DecisionMissed, JudgeEpoch
 from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
     Checkpoint,
@@ -28,25 +27,17 @@ from esper.leyline.v1.run_pb2 import (
     EndEpoch,
     EpochEnded,
     EpochFacts,
-    FinishRun,
+    EpochsSkipped,
     ResumeRun,
     RunFacts,
     RunFinished,
-    RunSummary,
     StartRun,
 )
-from esper.leyline.v1.seed_pb2 import (
-    GerminateSeed,
-    RefuseSeedCommand,
-    RegisterSlot,
-    SeedCommandRefused,
-    SeedCulled,
-)
+from esper.leyline.v1.seed_pb2 import GerminateSeed, RefuseSeedCommand, RegisterSlot, SeedCommandRefused
 from esper.leyline.v1.site_pb2 import Moment, Site
-from esper.tamiyo.reactors import abort_all_reports, abort_seed_reports, observe_field_reports, open_field_report
-from esper.tamiyo.rules.reports import REPORTS
 from esper.tolaria.rules.run import RUN
-from eventstore.store import Appended, Context, LogIdentity, Recorded, StreamName
+from eventstore.signing import Keys
+from eventstore.store import Appended, LogIdentity, Recorded
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -70,13 +61,6 @@ class Fence(msgspec.Struct, frozen=True):
     decisions: tuple[DecisionMade, ...]
 
 
-class MissedFence(msgspec.Struct, frozen=True):
-    """An epoch whose facts are not known to be in the log yet, and why."""
-
-    facts: EpochFacts
-    reason: str
-
-
 class Trainer:
     """One run's voice in the log. All coroutines run on the background loop; none touches a tensor.
 
@@ -86,64 +70,39 @@ class Trainer:
 
     def __init__(
         self,
-        log: Log,
-        run_id: str,
-        clock: Clock,
+        voice: Voice,
+        outbox: Outbox,
+        keys: Keys,
         *,
-        seed_rules: Decider[Seed, SeedCommand, Any],
-        policy_rules: Decider[Any, Any, Any] | None,
+        rules: Rules,
         sanity: Callable[[GerminateSeed], Mapping[str, float]],
-        cache: AggregateCache | None = None,
     ) -> None:
-        self.run_id = run_id
-        self.events_written = 0
+        self.run_id = voice.run_id
         self.backlog = Backlog()
-        self.kernels = Prefetch(log, run_id, clock)
-        self._log, self._clock = log, clock
-        self._seed_rules, self._policy_rules = seed_rules, policy_rules
-        self._sanity = sanity
-        self._cache = cache or AggregateCache()
-        self._missed: list[MissedFence] = []
+        self.kernels = Prefetch(voice.log, voice.run_id, voice.clock)
+        self._voice, self._rules, self._sanity = voice, rules, sanity
+        self._log: Log = voice.log
+        self._reporting = Reporting(voice)
+        self.handover = Handover(voice, self._reporting, rules, outbox, keys)
         self._doubtful: set[str] = set()
         self._deferred: dict[str, Instant] = {}
         self._missed_epochs: set[int] = set()
+        self._skipped_epochs: set[int] = set()
         self._horizon = Instant(0, 0)
 
-    async def tell(
-        self,
-        decider: Decider[Any, Any, Any],
-        stream: StreamName,
-        command: Message,
-        purpose: str,
-        *,
-        causation: str = "",
-        actor: str = "tolaria",
-    ) -> Appended | None:
-        """Dispatch *command* under the id that belongs to *purpose*; see `actors.dispatch.dispatch`."""
-        context = Context(
-            command_id=self.command_id(stream, purpose),
-            command_type=type(command).__name__,
-            recorded_at_ns=self._clock.now_ns(),
-            actor=actor,
-            causation_id=causation,
-            correlation_id=self.run_id,
-            run_id=self.run_id,
-        )
-        appended = await dispatch(self._log.store, decider, stream, command, context, cache=self._cache)
-        if appended is not None:
-            self.events_written += 0 if appended.duplicate else len(appended.events)
-        return appended
-
-    def command_id(self, stream: StreamName, purpose: str) -> str:
-        """Return the id of the command that serves *purpose* in *stream*."""
-        return derived_id(self.run_id, str(stream), purpose)
+    @property
+    def events_written(self) -> int:
+        """Events that this process has added to the log for this run."""
+        return self._voice.events_written
 
     async def register(self, sites: Sequence[Site]) -> None:
         """Record a run's slots; they belong to nothing until the run starts."""
         for site in sites:
             self.backlog.begin(site.seed_id, 0)
             stream = seed_stream(self.run_id, site.seed_id)
-            appended = await self.tell(self._seed_rules, stream, RegisterSlot(site=site), "register", actor="kasmina")
+            appended = await self._voice.tell(
+                self._rules.seed, stream, RegisterSlot(site=site), "register", actor="kasmina"
+            )
             self.backlog.learn(site.seed_id, appended.events if appended else (), {})
 
     async def start(self, facts: RunFacts, checkpoint: Checkpoint) -> None:
@@ -166,6 +125,9 @@ class Trainer:
                     self._deferred[command_id] = Instant.of(at)
                 case EpochEnded(facts=facts):
                     self._horizon = Instant.of(facts.at)
+                case EpochsSkipped(first_epoch=first, at=at):
+                    self._skipped_epochs.update(range(first, at.epoch + 1))
+                    self._horizon = Instant.of(at)
                 case _:
                     pass
         for recorded in await self._log.store.read_stream(policy_stream(self.run_id)):
@@ -183,6 +145,10 @@ class Trainer:
         """Whether the log already reaches beyond *at*, so that nothing new can be decided for it."""
         return Instant.of(at) < self._horizon
 
+    def skips(self, epoch: int) -> bool:
+        """Whether the log knows of *epoch* only that it was: nothing was decided, and nothing can be recorded of it."""
+        return epoch in self._skipped_epochs
+
     def settled(self, seed_id: str, at: Moment) -> bool:
         """Whether the log is ahead of the model for this seed at *at*: what comes next is on record."""
         return self.repeats(at) or self.backlog.waits(seed_id)
@@ -192,21 +158,20 @@ class Trainer:
 
         Nothing returned may touch the model before this has returned: that is the acknowledgement.
         """
-        await self._make_up_for_missed_fences()
         epoch = facts.at.epoch
-        ended = await self._tell_run(EndEpoch(facts=facts), f"epoch/{epoch}")
+        await self.handover.drain()
+        ended = self.handover.ended(epoch) or await self._tell_run(EndEpoch(facts=facts), f"epoch/{epoch}")
         if ended is None or not isinstance(ended.events[0].event, EpochEnded):
             raise AssertionError("the run's rules answer EndEpoch with EpochEnded")
         cause = ended.events[0]
-        await self._react(cause)
         recorded = ended.events[0].event.facts
-        if self._policy_rules is None or epoch in self._missed_epochs:
+        if self._rules.policy is None or epoch in self._missed_epochs:
             return Fence(recorded, ended.duplicate, ())
         judge.facts.CopyFrom(recorded)
         judge.candidates.extend(candidates)
         judge.observation_id = cause.event_id
-        judged = await self.tell(
-            self._policy_rules,
+        judged = await self._voice.tell(
+            self._rules.policy,
             policy_stream(self.run_id),
             judge,
             f"judge/{epoch}",
@@ -219,16 +184,15 @@ class Trainer:
         made = tuple(recorded.event for recorded in decisions if isinstance(recorded.event, DecisionMade))
         return Fence(recorded, ended.duplicate, made)
 
-    async def _carry_out(self, decided: Recorded) -> None:
-        decision = decided.event
+    async def _carry_out(self, made: Recorded) -> None:
+        decision = made.event
         assert isinstance(decision, DecisionMade)  # noqa: S101
         chosen = decision.WhichOneof("command")
         if chosen is None:
             return
-        await self._react(decided)
-        purpose = f"decision/{decided.event_id}"
+        await self._reporting.react(made)
         command = getattr(decision, chosen)
-        await self.change(decision.seed_id, command, purpose, causation=decided.event_id, actor="tamiyo")
+        await self.change(decision.seed_id, command, decided(made.event_id), causation=made.event_id, actor="tamiyo")
 
     async def change(
         self, seed_id: str, command: SeedCommand, purpose: str, *, causation: str = "", actor: str = "kasmina"
@@ -245,21 +209,25 @@ class Trainer:
         self._doubtful.add(seed_id)
         try:
             asked = self._with_sanity(command)
-            appended = await self.tell(self._seed_rules, stream, asked, purpose, causation=causation, actor=actor)
+            appended = await self._voice.tell(
+                self._rules.seed, stream, asked, purpose, causation=causation, actor=actor
+            )
         except SeedRuleBroken as broken:
             refused = str(broken)
             refusal = RefuseSeedCommand(
                 at=getattr(command, "at", None), command_type=type(command).__name__, reason=refused
             )
             purpose = f"refusal/{purpose}"
-            appended = await self.tell(self._seed_rules, stream, refusal, purpose, causation=causation, actor="kasmina")
+            appended = await self._voice.tell(
+                self._rules.seed, stream, refusal, purpose, causation=causation, actor="kasmina"
+            )
         events = appended.events if appended else ()
         if events and events[0].version == self.backlog.known(seed_id) + 1:
             self.backlog.learn(seed_id, events, {})
         else:
             await self._learn(seed_id)
         for recorded in events:
-            await self._react(recorded)
+            await self._reporting.react(recorded)
         # An append of ours that was acknowledged leaves no room for an earlier one that is still on its way.
         if events or known_before:
             self._doubtful.discard(seed_id)
@@ -276,7 +244,7 @@ class Trainer:
 
     async def _answer_on_record(self, seed_id: str, purpose: str) -> Answer:
         stream = seed_stream(self.run_id, seed_id)
-        answers = {self.command_id(stream, purpose), self.command_id(stream, f"refusal/{purpose}")}
+        answers = {self._voice.command_id(stream, name) for name in (purpose, f"refusal/{purpose}")}
         events = tuple(
             recorded for recorded in await self._log.store.read_stream(stream) if recorded.context.command_id in answers
         )
@@ -297,17 +265,13 @@ class Trainer:
             f"defer/{change.command_id}/{at.step}/{at.epoch}",
         )
 
-    def miss(self, facts: EpochFacts, reason: str) -> None:
-        """Note that an epoch's fence was not acknowledged in time: its facts are recorded at the next one."""
-        self._missed.append(MissedFence(facts, reason))
-
     async def look_again(self) -> None:
         """Learn what the log holds of seeds about which a command's outcome is unknown.
 
         A command that the log does not hold never happened; Tamiyo decides anew. As it may still be on its way, its
         seed stays in doubt until another of its commands is acknowledged.
         """
-        for seed_id in sorted(self._doubtful):
+        for seed_id in sorted(self._doubtful | self.handover.withdrawn_from()):
             await self._learn(seed_id)
         if self._doubtful:
             await self._react_to_backlog()
@@ -321,64 +285,17 @@ class Trainer:
         """React to what waits: whoever recorded it may not have come to that. What was done is not done twice."""
         for change in self.backlog.waiting():
             for recorded in change.events:
-                await self._react(recorded)
-
-    async def _make_up_for_missed_fences(self) -> None:
-        for missed in list(self._missed):
-            ended = await self._tell_run(EndEpoch(facts=missed.facts), f"epoch/{missed.facts.at.epoch}")
-            if ended is not None:
-                await self._react(ended.events[0])
-            if self._policy_rules is not None:
-                await self.tell(
-                    self._policy_rules,
-                    policy_stream(self.run_id),
-                    MissDecision(at=missed.facts.at, reason=missed.reason),
-                    f"missed/{missed.facts.at.epoch}",
-                    causation=_cause(ended),
-                    actor="tamiyo",
-                )
-            self._missed.remove(missed)
+                await self._reporting.react(recorded)
 
     async def commit_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Record that *checkpoint*'s parts are durably stored; from now on it is one."""
         await self._tell_run(CommitCheckpoint(checkpoint=checkpoint), f"checkpoint/{checkpoint.at.epoch}")
 
-    async def finish(self, summary: RunSummary) -> None:
-        """Record the run's end; field reports that still wait close as aborted."""
-        await self._make_up_for_missed_fences()
-        finished = await self._tell_run(FinishRun(summary=summary), "finish")
-        if finished is not None:
-            await self._react(finished.events[0])
+    async def close_reports(self) -> None:
+        """Close what a run that has ended left open because its process died right then; nothing is closed twice."""
+        for recorded in await self._log.store.read_stream(run_stream(self.run_id)):
+            if isinstance(recorded.event, RunFinished):
+                await self._reporting.react(recorded)
 
     async def _tell_run(self, command: Message, purpose: str) -> Appended | None:
-        return await self.tell(RUN, run_stream(self.run_id), command, purpose)
-
-    async def _react(self, recorded: Recorded) -> None:
-        """Send what Tamiyo's reactors answer to one recorded event to her field reports."""
-        for index, command in enumerate(self._reports_on(recorded)):
-            await self.tell(
-                REPORTS,
-                report_stream(self.run_id),
-                command,
-                f"react/{recorded.event_id}/{index}",
-                causation=recorded.event_id,
-                actor="tamiyo",
-            )
-
-    def _reports_on(self, recorded: Recorded) -> Sequence[Message]:
-        match recorded.event:
-            case DecisionMade() as event:
-                stream = seed_stream(self.run_id, event.seed_id)
-                return open_field_report(event, self.command_id(stream, f"decision/{recorded.event_id}"))
-            case EpochEnded() as event:
-                return observe_field_reports(event)
-            case SeedCulled() as event:
-                return abort_seed_reports(event, seed_id_of(recorded.stream))
-            case RunFinished() as event:
-                return abort_all_reports(event)
-            case _:
-                return ()
-
-
-def _cause(appended: Appended | None) -> str:
-    return appended.events[-1].event_id if appended else ""
+        return await self._voice.tell(RUN, run_stream(self.run_id), command, purpose)

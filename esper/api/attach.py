@@ -4,6 +4,7 @@ import platform
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -14,13 +15,23 @@ from torch import nn
 
 from actors.clock import SystemClock
 from actors.dispatch import AggregateCache
+from actors.handover import Rules
 from actors.ids import new_id
 from actors.logs import configure_if_unset
+from actors.outbox import SUFFIX, Outbox, OutboxHeld
 from actors.place import Place
 from actors.streams import run_stream
 from actors.trainer import Trainer
+from actors.voice import Voice
 from esper.api.checkpoints import Checkpoints
-from esper.api.errors import AttachedAlready, NothingToResume, ResumeMismatch, RunFinishedAlready
+from esper.api.errors import (
+    AttachedAlready,
+    ControllerUnknown,
+    NothingToResume,
+    ResumeMismatch,
+    RunFinishedAlready,
+    RunHeld,
+)
 from esper.api.evaluation import Evaluate, Evaluation
 from esper.api.fences import Fences
 from esper.api.growth import Growth
@@ -41,6 +52,7 @@ from eventstore.store import EventStore, Recorded
 
 LATEST = "latest"
 HEURISTIC = "heuristic"
+NONE = "none"
 RUN_ID_DIGITS = 32
 
 # A plain attribute of the model, the model's own id: a copy of the model is in no session.
@@ -75,7 +87,8 @@ def attach(
     Raises:
         NotWrapped: call `wrap` first.
         AttachedAlready: the model is in a session, or carries what one has grown.
-        NothingToResume, RunFinishedAlready, ResumeMismatch, KernelLost, LogReplaced: *resume* cannot be done.
+        ControllerUnknown: there is no such controller.
+        NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, KernelLost, LogReplaced: *resume* cannot be done.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
@@ -91,6 +104,8 @@ def attach(
         data=data,
         say=say or _to_stdout,
     )
+    if controller not in (HEURISTIC, None):
+        raise ControllerUnknown(controller, HEURISTIC)
     refuse_unless_free(model)
     place = Place.at(Path(folder))
     opened = open_named(log, place)
@@ -115,41 +130,35 @@ def begin(script: Script, opened: OpenLog, place: Place) -> Session:
 
     Raises: as `attach`.
     """
-    model = script.model
-    model.__dict__[IN_SESSION] = id(model)
-
-    def close() -> None:
-        model.__dict__.pop(IN_SESSION, None)
-        opened.close()
-
+    ending = ExitStack()
+    ending.callback(opened.close)
+    script.model.__dict__[IN_SESSION] = id(script.model)
+    ending.callback(script.model.__dict__.pop, IN_SESSION, None)
     try:
-        return _session(script, opened, place, close)
+        return _session(script, opened, place, ending)
     except BaseException:
-        close()
+        ending.close()
         raise
 
 
-def _session(script: Script, opened: OpenLog, place: Place, close: Callable[[], None]) -> Session:
+def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -> Session:
     model, settings, call = script.model, script.settings, opened.loop.call
     facts = _facts(script)
     begun = None if script.resume is None else call(find_run(opened.log.store, script.resume))
     run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
+    outbox = _outbox(run_id, opened, place)
+    ending.callback(outbox.close)
     growth = Growth(model, script.optimizer, facts.sites, settings)
-    trainer = Trainer(
-        opened.log,
-        run_id,
-        SystemClock(),
-        seed_rules=seed_rules(settings.gates),
-        policy_rules=policy(settings.policy) if script.controller == HEURISTIC else None,
-        sanity=sanity,
-        cache=AggregateCache(snapshots=place.snapshots),
-    )
+    decides = policy(settings.policy) if script.controller == HEURISTIC else None
+    voice = Voice(opened.log, run_id, SystemClock(), AggregateCache(snapshots=place.snapshots))
+    trainer = Trainer(voice, outbox, place.keys, rules=Rules(seed_rules(settings.gates), decides), sanity=sanity)
     fences = Fences(opened.loop, trainer, growth, place, model, settings)
     checkpoints = Checkpoints(trainer, place, growth, script, fences.call)
     if begun is None:
         last = _start(facts, trainer, fences, checkpoints, call)
     else:
-        last = _go_on(begun, facts, trainer, fences, checkpoints, call)
+        begun = _handed_over(begun, facts, trainer, outbox, opened, script.say)
+        last = _go_on(begun, trainer, fences, checkpoints, call)
     return Session(
         run_id=run_id,
         model=model,
@@ -160,9 +169,50 @@ def _session(script: Script, opened: OpenLog, place: Place, close: Callable[[], 
         settings=settings,
         facts=facts,
         last=last,
-        close=close,
+        close=ending.close,
         say=script.say,
     )
+
+
+def _outbox(run_id: str, opened: OpenLog, place: Place) -> Outbox:
+    file = place.outboxes / f"{run_id}{SUFFIX}" if opened.outlives else None
+    try:
+        return Outbox(file, opened.outbox_bytes)
+    except OutboxHeld as held:
+        raise RunHeld(run_id, str(held)) from held
+
+
+def _handed_over(
+    begun: Sequence[Recorded],
+    facts: RunFacts,
+    trainer: Trainer,
+    outbox: Outbox,
+    opened: OpenLog,
+    say: Callable[[str], None],
+) -> Sequence[Recorded]:
+    """Record what an earlier process of the run left in the outbox, and return the run's events as they are then.
+
+    Raises:
+        ResumeMismatch: another script cannot speak for the run; nothing is recorded.
+        RunFinishedAlready: the run's end is on record, if only now.
+    """
+    call, run = opened.loop.call, RUN.fold(cast(Any, recorded.event) for recorded in begun)
+    if not run.finished:
+        _refuse_other_script(run.facts or RunFacts(), facts)
+    if outbox.set_aside is not None:
+        say(f"the outbox of run {trainer.run_id} was damaged: a copy is kept as {outbox.set_aside}")
+    waited = outbox.depth
+    call(trainer.handover.drain())
+    if waited:
+        taken = waited - len(trainer.handover.refused)
+        say(f"{taken} facts of run {trainer.run_id} waited in its outbox; the log has them now")
+    for why in trainer.handover.refused:
+        say(f"a fact that waited was refused, because the run went on without it: {why}")
+    begun = call(find_run(opened.log.store, trainer.run_id))
+    if RUN.fold(cast(Any, recorded.event) for recorded in begun).finished:
+        call(trainer.close_reports())
+        raise RunFinishedAlready(trainer.run_id)
+    return begun
 
 
 def _facts(script: Script) -> RunFacts:
@@ -178,6 +228,8 @@ def _facts(script: Script) -> RunFacts:
         esper_version=version("esper-growth"),
         data=script.data,
         seed=script.seed,
+        controller=script.controller or NONE,
+        policy_version=script.settings.policy.version() if script.controller == HEURISTIC else "",
     )
 
 
@@ -209,21 +261,13 @@ async def find_run(store: EventStore, wanted: str) -> tuple[Recorded, ...]:
 
 
 def _go_on(
-    begun: Sequence[Recorded],
-    facts: RunFacts,
-    trainer: Trainer,
-    fences: Fences,
-    checkpoints: Checkpoints,
-    call: Call,
+    begun: Sequence[Recorded], trainer: Trainer, fences: Fences, checkpoints: Checkpoints, call: Call
 ) -> EpochFacts:
     """Put the newest checkpoint back and record that the run goes on; return the last epoch it holds.
 
     Nothing is written to a log that the checkpoint does not belong to, nor for a checkpoint that is damaged.
     """
     run = RUN.fold(cast(Any, recorded.event) for recorded in begun)
-    if run.finished:
-        raise RunFinishedAlready(trainer.run_id)
-    _refuse_other_script(run.facts or RunFacts(), facts)
     checkpoint = run.last_checkpoint
     assert checkpoint is not None  # noqa: S101 - a run starts with one
     seeds = {row.seed_id: call(trainer.history(row.seed_id)) for row in checkpoint.seeds}
@@ -243,6 +287,10 @@ def _refuse_other_script(then: RunFacts, now: RunFacts) -> None:
         "seed": (str(then.seed), str(now.seed)),
         "torch": (then.torch_version, now.torch_version),
     }
+    if then.controller:
+        # Runs that were recorded before this was told say nothing about it.
+        pairs["the controller"] = (then.controller, now.controller)
+        pairs["the policy's version"] = (then.policy_version, now.policy_version)
     for what, (before, after) in pairs.items():
         if before != after:
             raise ResumeMismatch(what, before, after)

@@ -3,10 +3,12 @@
 EsperError
 ├── NotWrapped          attach or unwrap before wrap
 ├── AttachedAlready     the model is in another session, or carries what one has grown
+├── ControllerUnknown   there is no controller of that name
 ├── NothingTrained      an epoch ended without a single step
 ├── EvaluationInvalid   evaluate returned something that is not a score
 ├── NothingToResume     no such run, or no run at all, in this log
 ├── RunFinishedAlready  the run to resume has ended
+├── RunHeld             another process trains the run
 ├── ResumeMismatch      the script differs from the one that started the run
 ├── RunDiverged         re-executed training gave other numbers than the log holds
 ├── BakeRefused         a grown model cannot be written as source
@@ -45,6 +47,14 @@ class BakeRefused(EsperError):
         super().__init__(f"cannot bake: {reason}")
 
 
+class ControllerUnknown(EsperError):
+    """A controller was named that does not exist."""
+
+    def __init__(self, named: str | None, known: str) -> None:
+        self.named = named
+        super().__init__(f"there is no controller {named!r}: say {known!r}, or None to drive every slot by hand")
+
+
 class NothingTrained(EsperError):
     """An epoch was ended in which no optimizer step was noted."""
 
@@ -81,6 +91,14 @@ class RunFinishedAlready(EsperError):
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(f"run {run_id} has finished: leave resume out to start a new one")
+
+
+class RunHeld(EsperError):
+    """Another process on this machine has the run's outbox open: it trains the run."""
+
+    def __init__(self, run_id: str, why: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id} cannot be resumed yet: {why}")
 
 
 class ResumeMismatch(EsperError):

@@ -84,9 +84,20 @@ class Fences:
         """Events that this process has added to the log for this run."""
         return self._trainer.events_written
 
-    def finish(self, summary: RunSummary) -> None:
-        """Record the run's end; if the log does not answer, `closed_because` says so and the run stays resumable."""
-        self._try(lambda: self.call(self._trainer.finish(summary)))
+    @property
+    def waiting(self) -> int:
+        """Facts that wait in the outbox for the log."""
+        return self._trainer.handover.depth
+
+    def finish(self, summary: RunSummary) -> bool:
+        """Hand over the run's end. False: there was no room for it, and the run has to be resumed to end it.
+
+        If the log does not answer, `closed_because` says so, and what waits is handed over when the run is resumed.
+        """
+        kept = self._trainer.handover.put_end(summary)
+        if not self.closed_because:
+            self._try(lambda: self.call(self._trainer.handover.drain()))
+        return kept
 
     def show_due(self, at: Moment) -> None:
         """Make true in the model what takes effect at *at* exactly, as a decision or a record of the past has it."""
@@ -107,10 +118,12 @@ class Fences:
                 self.change(seed_id, due, at)
 
     def catch_up(self, at: Moment) -> None:
-        """Open the fences again, and make changes true that were recorded although their own fence passed without
-        an answer. Call it before the epoch is measured, so that what is measured is what the log says."""
+        """Open the fences again, hand over what waits, and make changes true that were recorded although their own
+        fence passed without an answer. Call it before the epoch is measured: what is measured is what the log says."""
         self.closed_because = ""
-        self._try(lambda: self._show_overdue(at))
+        self._try(lambda: self.call(self._trainer.handover.drain()))
+        if not self.closed_because:
+            self._try(lambda: self._show_overdue(at))
 
     def at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
         """Record the epoch, hear Tamiyo and make her acknowledged decisions true; None if no answer came in time.
@@ -121,16 +134,26 @@ class Fences:
             return self._at_epoch(facts, offered, run_seed)
 
     def _at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
+        if self._trainer.skips(facts.at.epoch):
+            self.show_due(facts.at)
+            return Fence(facts, recorded_before=False, decisions=())
         judge = JudgeEpoch(
             facts=facts, seed=run_seed, steps_per_epoch=facts.steps, torch_version=str(torch.__version__)
         )
         self.show_due(facts.at)
         self._keep_house(facts.at)
-        fence = None
+        handover, fence = self._trainer.handover, None
+        # In the outbox first: whatever happens to this process or to the log from here on, the epoch is not lost.
+        kept = handover.put_epoch(facts)
+        if not kept:
+            told = (self.closed_because, "the outbox is full: this epoch is counted, its facts are lost")
+            self.closed_because = "; ".join(why for why in told if why)
         if not self.closed_because:
             fence = self._try(lambda: self.call(self._trainer.end_epoch(facts, offered, judge)))
         if fence is None:
-            self._trainer.miss(facts, self.closed_because)
+            if kept:
+                handover.put_miss(facts.at, self.closed_because)
+            self._loop.spawn(handover.sync())
             return None
         self.show_due(facts.at)
         return fence

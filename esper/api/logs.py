@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from actors.clock import SystemClock
 from actors.loop import BackgroundLoop
+from actors.outbox import LIMIT_BYTES
 from actors.place import Bus, Log, Place
 from actors.stack import ensure_stack
 from actors.stackfile import login_at
@@ -30,11 +31,17 @@ class MemoryLog(NamedTuple):
 
 
 class OpenLog(NamedTuple):
-    """An open log on its background loop, and how to close both; `blobs` are the server's, if it keeps any."""
+    """An open log on its background loop, and how to close both; what it did not hear waits in `outbox_bytes`.
+
+    A log that does not `outlive` the process has nobody who could hand over later what it did not hear. `blobs` are
+    the server's, if it keeps any.
+    """
 
     log: Log
     loop: BackgroundLoop
     close: Callable[[], None]
+    outlives: bool = True
+    outbox_bytes: int = LIMIT_BYTES
     blobs: BlobStore | None = None
 
 
@@ -65,7 +72,7 @@ def _in_memory(place: Place, loop: BackgroundLoop) -> OpenLog:
         hosting.cancel()
         loop.stop()
 
-    return OpenLog(log, loop, close)
+    return OpenLog(log, loop, close, outlives=False)
 
 
 def _embedded(place: Place, loop: BackgroundLoop) -> OpenLog:
@@ -94,4 +101,4 @@ def _at(url: str, monitor: str, place: Place, loop: BackgroundLoop, *, close_sta
                 blobs.close()
             close_stack()
 
-    return OpenLog(oona, loop, close, blobs)
+    return OpenLog(oona, loop, close, blobs=blobs)

@@ -82,6 +82,11 @@ class Session:
             for seed_id, seed in self._growth.seeds.items()
         }
 
+    @property
+    def outbox_depth(self) -> int:
+        """Facts of this run that wait for the log: 0 while it answers."""
+        return self._fences.waiting
+
     def moment(self) -> Moment:
         """Return the run's clocks: optimizer steps done and epochs ended."""
         return Moment(step=self.global_step, epoch=self.epoch)
@@ -153,7 +158,8 @@ class Session:
         fence = self._fences.at_epoch(facts, offered, self._run_seed)
         if fence is None:
             self._say(
-                f"epoch {facts.at.epoch}: the log did not answer ({self._fences.closed_because}); training goes on"
+                f"epoch {facts.at.epoch}: the log did not answer ({self._fences.closed_because}); training goes on, "
+                f"{self.outbox_depth} facts wait for it in the outbox"
             )
         else:
             _refuse_divergence(facts, fence)
@@ -253,13 +259,13 @@ class Session:
     def _end(self) -> None:
         self._fences.catch_up(self.moment())
         self.summary = self._summarised()
-        if not self._fences.closed_because:
-            self._fences.finish(self.summary)
+        kept = self._fences.finish(self.summary)
         self._say(_last_words(self.run_id, self.summary))
         if self._fences.closed_because:
+            end = f"{self.outbox_depth} facts wait in the outbox" if kept else "there was no room for it in the outbox"
             self._say(
                 f"the end of run {self.run_id} is not recorded, the log did not answer "
-                f'({self._fences.closed_because}); esper.attach(..., resume="{self.run_id}") makes up for it'
+                f'({self._fences.closed_because}); {end}; esper.attach(..., resume="{self.run_id}") makes up for it'
             )
 
 

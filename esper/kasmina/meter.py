@@ -52,13 +52,13 @@ class Meter(msgspec.Struct):
         """Add the result of one isolation proof."""
         self.isolation_violations = (self.isolation_violations or 0) + count
 
-    def fault(self, fault: SeedFault, *, live: bool) -> None:
-        """Count *fault*; in a live forward, or when the module itself is at fault, the seed has failed."""
+    def fault(self, fault: SeedFault, *, certain: bool) -> None:
+        """Count *fault*. The seed has failed if it is *certain* that the fault is its own, and not the host's."""
         if fault.kind == "non_finite":
             self.nonfinite_batches += 1
         else:
             self.io_contract_kept = False
-        if live or fault.kind != "non_finite":
+        if certain or fault.kind != "non_finite":
             self.failed = self.failed or str(fault)
 
     def probed(self, *, finite: bool) -> None:

@@ -144,7 +144,7 @@ class PlantedSeed:
                 return self._live(entry, host)
         except SeedFault as fault:
             if self._override is None:
-                self.facts.meter.fault(fault, live=True)
+                self.facts.meter.fault(fault, certain=True)
         return None
 
     def step(self, steps_done: int) -> None:
@@ -157,7 +157,9 @@ class PlantedSeed:
             else:
                 self.seed.descend()
         except SeedFault as fault:
-            self.facts.meter.fault(fault, live=False)
+            # Lessons are finite, so that a seed learning by itself has nobody else to blame. A gradient that came
+            # through the host's own backward pass may be the host's trouble: it is counted, and the gates ask for it.
+            self.facts.meter.fault(fault, certain=self.stage == Stage.SEED_STAGE_TRAINING)
         self.facts.steps_done = steps_done
         if self.facts.ramp is not None and self.stage == Stage.SEED_STAGE_BLENDING:
             self.set_alpha(self.facts.ramp.at(steps_done))
@@ -224,6 +226,7 @@ class PlantedSeed:
             if fault.kind != "non_finite":
                 raise
             finite = False
+            self.facts.meter.fault(fault, certain=True)
         self.facts.meter.probed(finite=finite)
 
     def _prove(self, loss: Tensor) -> None:

@@ -61,6 +61,7 @@ EVENTS = Vocabulary(
     {
         run_pb2.RunStarted: 1,
         run_pb2.EpochEnded: 1,
+        run_pb2.EpochsSkipped: 1,
         run_pb2.CheckpointCommitted: 1,
         run_pb2.ChangeDeferred: 1,
         run_pb2.RunResumed: 1,
@@ -84,6 +85,7 @@ EVENTS = Vocabulary(
         seed_pb2.SeedCommandRefused: 1,
         policy_pb2.DecisionMade: 1,
         policy_pb2.DecisionMissed: 1,
+        policy_pb2.DecisionWithdrawn: 1,
         report_pb2.FieldReportOpened: 1,
         report_pb2.FieldReportWritten: 1,
         blueprint_pb2.BlueprintRegistered: 1,
@@ -105,6 +107,16 @@ EVENTS = Vocabulary(
         fabric_pb2.EmergenciesCoalesced: 1,
     }
 )
+
+HANDED_OVER = Vocabulary(
+    {
+        run_pb2.EndEpoch: 1,
+        run_pb2.SkipEpochs: 1,
+        run_pb2.FinishRun: 1,
+        policy_pb2.MissDecision: 1,
+    }
+)
+"""What the training thread puts into its outbox."""
 
 COMMANDS = Vocabulary(
     {

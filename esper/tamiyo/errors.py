@@ -9,7 +9,7 @@ from esper.leyline.decider import RuleBroken
 
 
 class PolicyRuleBroken(RuleBroken):
-    """The controller was asked to judge an epoch that it has judged already."""
+    """The controller was asked about an epoch although it has judged that one, or a later one, already."""
 
     def __init__(self, epoch: int, judged: int) -> None:
         self.epoch, self.judged = epoch, judged

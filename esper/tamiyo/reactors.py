@@ -3,7 +3,7 @@
 from esper.leyline.v1.policy_pb2 import DecisionMade
 from esper.leyline.v1.report_pb2 import AbortFieldReports, ObserveFieldReports, OpenFieldReport
 from esper.leyline.v1.run_pb2 import EpochEnded, RunFinished
-from esper.leyline.v1.seed_pb2 import SeedCulled
+from esper.leyline.v1.seed_pb2 import SeedCommandRefused, SeedCulled
 from esper.tamiyo.rules.heuristic import caused_command
 from esper.tamiyo.rules.memory import SCORE
 from esper.tamiyo.rules.reports import WINDOW_EPOCHS
@@ -36,6 +36,11 @@ def observe_field_reports(event: EpochEnded) -> list[ObserveFieldReports]:
 def abort_seed_reports(event: SeedCulled, seed_id: str) -> list[AbortFieldReports]:
     """What a culled seed was asked to do can no longer be judged."""
     return [AbortFieldReports(at=event.at, seed_id=seed_id, reason=f"the seed was culled: {event.reason}")]
+
+
+def abort_refused_report(event: SeedCommandRefused, command_id: str) -> list[AbortFieldReports]:
+    """A command that was refused or withdrawn, by the id *command_id*, did nothing that could be judged."""
+    return [AbortFieldReports(at=event.at, command_id=command_id, reason=f"it never took effect: {event.reason}")]
 
 
 def abort_all_reports(event: RunFinished) -> list[AbortFieldReports]:

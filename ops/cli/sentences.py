@@ -35,12 +35,13 @@ from esper.leyline.v1.job_pb2 import (
     KernelCompiled,
 )
 from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelRequested
-from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed
+from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, DecisionWithdrawn
 from esper.leyline.v1.report_pb2 import FieldReportOpened, FieldReportWritten
 from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
     CheckpointCommitted,
     EpochEnded,
+    EpochsSkipped,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -84,6 +85,11 @@ def _(event: RunStarted) -> str:
     facts = event.facts
     data = f" on {facts.data}" if facts.data else ""
     return f"{facts.model_class} with {facts.host_parameters:,} parameters{data}; {_count(len(facts.sites), 'site')}"
+
+
+@sentence.register
+def _(event: EpochsSkipped) -> str:
+    return f"epochs {event.first_epoch} to {event.at.epoch} were trained and not recorded: {event.reason}"
 
 
 @sentence.register
@@ -230,6 +236,11 @@ def _(event: DecisionMade) -> str:
 @sentence.register
 def _(event: DecisionMissed) -> str:
     return f"no decision in time: {event.reason}"
+
+
+@sentence.register
+def _(event: DecisionWithdrawn) -> str:
+    return f"{word(DecisionAction, event.action)} {event.seed_id} never happened, {event.reason}"
 
 
 @sentence.register

@@ -18,6 +18,7 @@ from actors.clock import SystemClock
 from actors.dispatch import dispatch
 from actors.ids import derived_id
 from actors.loop import BackgroundLoop
+from actors.outbox import LIMIT_BYTES
 from actors.place import Place
 from actors.streams import seed_stream
 from actors.verification import Verified, verify_run
@@ -197,6 +198,7 @@ class Run:
         torch.manual_seed(0)
         self.model = esper.wrap(changes.pop("model", None) or narrow(), sites=list(sites))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-2)
+        outbox_bytes = changes.pop("outbox_bytes", LIMIT_BYTES)
         told: dict[str, Any] = {
             "evaluate": self.data.score,
             "seed": 0,
@@ -207,7 +209,9 @@ class Run:
             "say": self.said.append,
         } | changes
         script = Script(model=self.model, optimizer=self.optimizer, resume=resume, **told)
-        self.session: Session = begin(script, OpenLog(log, log.loop, lambda: None), log.place)
+        self.session: Session = begin(
+            script, OpenLog(log, log.loop, lambda: None, outbox_bytes=outbox_bytes), log.place
+        )
         self._checked = dict[str, Seed]()
 
     @property

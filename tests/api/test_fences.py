@@ -3,9 +3,17 @@
 import msgspec
 import pytest
 
-from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed
+from esper.leyline.v1.enums_pb2 import FieldReportOutcome
+from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, DecisionWithdrawn
+from esper.leyline.v1.report_pb2 import FieldReportWritten
 from esper.leyline.v1.run_pb2 import ChangeDeferred
-from esper.leyline.v1.seed_pb2 import SeedBlendingStarted, SeedCommandRefused, SeedCulled, SeedFossilized
+from esper.leyline.v1.seed_pb2 import (
+    SeedBlendingStarted,
+    SeedCommandRefused,
+    SeedCulled,
+    SeedFossilized,
+    SeedGerminated,
+)
 from tests.api.scripted_log import (
     AFTER,
     BEFORE,
@@ -100,6 +108,34 @@ def test_a_write_that_arrives_when_nothing_else_is_asked_is_found_at_the_epochs_
     run.session.end_epoch()
     assert run.session.stages[SPAN] == "fossilized"
     run.assert_the_log_is_sound()
+
+
+@pytest.mark.parametrize("which", AT_AN_EPOCHS_END)
+def test_a_decision_whose_command_was_lost_is_withdrawn_and_costs_nobody_anything(log: ScriptedLog, which: int):
+    survives(log, {which: BEFORE})
+    made, (withdrawn,) = log.of(DecisionMade), log.of(DecisionWithdrawn)
+    acted = [decision for decision in made if decision.action == withdrawn.action and decision.seed_id == "s0"]
+    lost, again = acted[:2]
+    assert (withdrawn.at, withdrawn.blueprint_id) == (lost.at, lost.blueprint_id)
+    # Asked for again an epoch later, of the same blueprint: nothing is held against it, or against the seed.
+    assert (again.at.epoch, again.blueprint_id) == (lost.at.epoch + 1, lost.blueprint_id)
+    assert not any("lost" in decision.inputs for decision in made)
+
+
+def test_a_report_on_a_command_that_was_lost_is_aborted_and_not_judged(log: ScriptedLog):
+    survives(log, {GERMINATION: BEFORE})
+    reports = [report for report in log.of(FieldReportWritten) if report.command_type == "GerminateSeed"]
+    assert FieldReportOutcome.Name(reports[0].outcome) == "FIELD_REPORT_OUTCOME_ABORTED"
+    assert "withdrawn" in reports[0].notes
+    assert len(reports) == 2
+    assert FieldReportOutcome.Name(reports[1].outcome) != "FIELD_REPORT_OUTCOME_ABORTED"
+
+
+def test_a_command_that_arrives_while_it_is_withdrawn_is_not_withdrawn(log: ScriptedLog):
+    # Appends after the germination that was late: the missed decision, then its withdrawal - and here it arrives.
+    survives(log, {GERMINATION: LATE, GERMINATION + 2: RELEASES})
+    assert len(log.of(SeedGerminated)) == 1
+    assert not log.of(DecisionWithdrawn)
 
 
 def test_tamiyo_is_shown_a_late_germination_and_does_not_decide_it_again(log: ScriptedLog):

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 import esper
-from esper.api.errors import AttachedAlready, EvaluationInvalid, NothingTrained, NotWrapped, SessionClosed
+from esper.api.errors import (
+    AttachedAlready,
+    ControllerUnknown,
+    EvaluationInvalid,
+    NothingTrained,
+    NotWrapped,
+    SessionClosed,
+)
 from esper.api.slots import Accepted, Rejected
 from esper.leyline.v1.enums_pb2 import CullInitiator
 from esper.leyline.v1.policy_pb2 import DecisionMissed
@@ -94,15 +101,43 @@ def test_a_seed_that_raises_while_it_learns_is_culled_and_the_host_never_felt_it
     assert all(map(torch.equal, host_weights(run), host_weights(alone)))
 
 
-def test_a_seed_that_returns_nan_while_it_learns_is_never_let_in(log: ScriptedLog):
-    run = planted(log, lambda entry: torch.full((len(entry), 10), torch.nan)).to(6)
-    assert run.session.stages[SPAN] == "training"
-    assert run.session.slots[SPAN].measured()["nonfinite_batches"] > 0
+def returns_nan(entry: Tensor) -> Tensor:
+    return torch.full((len(entry), 10), torch.nan)
+
+
+def returns_infinity(entry: Tensor) -> Tensor:
+    return torch.full((len(entry), 10), torch.inf)
+
+
+@pytest.mark.parametrize("breaks", [returns_nan, returns_infinity])
+def test_a_seed_that_is_not_finite_while_it_learns_is_culled_and_the_host_never_felt_it(
+    log: ScriptedLog, breaks: Callable[..., Any], tmp_path: Any
+):
+    run = planted(log, breaks)
+    run.steps(1)
+    (culled,) = log.of(SeedCulled)
+    assert (culled.initiator, "non_finite" in culled.reason) == (CullInitiator.CULL_INITIATOR_RUNTIME, True)
+    alone = Run(ScriptedLog(tmp_path / "alone", log.loop), controller=None).to(3)
+    alone.steps(2)
+    alone.steps(1)
+    assert all(map(torch.equal, host_weights(run), host_weights(alone)))
+    run.steps(STEPS - 3)
+    run.to(8)
+    assert [seed.generation for seed in log.of(SeedGerminated)] == [1, 2]
     run.assert_the_log_is_sound()
 
 
-def returns_nan(entry: Tensor) -> Tensor:
-    return torch.full((len(entry), 10), torch.nan)
+@pytest.mark.parametrize("breaks", [returns_nan, returns_infinity])
+def test_a_seed_that_is_not_finite_while_it_is_shadowed_is_culled_at_the_next_fence(
+    log: ScriptedLog, breaks: Callable[..., Any]
+):
+    run = Run(log).to(5)
+    assert run.session.stages[SPAN] == "shadowing"
+    run.session._growth.slots["s0"].module.forward = breaks
+    run.steps(1)
+    (culled,) = log.of(SeedCulled)
+    assert (culled.initiator, "non_finite" in culled.reason) == (CullInitiator.CULL_INITIATOR_RUNTIME, True)
+    run.assert_the_log_is_sound()
 
 
 @pytest.mark.parametrize(("breaks", "why"), [(raises, "a test broke it"), (returns_nan, "non_finite")])
@@ -203,6 +238,18 @@ def attach(model: nn.Module, folder: Any) -> esper.api.session.Session:  # type:
 def test_a_model_that_was_not_wrapped_cannot_be_attached(tmp_path: Any):
     with pytest.raises(NotWrapped):
         attach(narrow(), tmp_path)
+
+
+def test_a_controller_that_does_not_exist_is_refused_by_name(tmp_path: Any):
+    model = esper.wrap(narrow())
+    with pytest.raises(ControllerUnknown, match="no controller 'heuristics'"):
+        esper.attach(
+            model,
+            torch.optim.SGD(model.parameters(), 0.1),
+            evaluate=few_digits().score,
+            controller="heuristics",
+            folder=tmp_path,
+        )
 
 
 def test_a_model_is_in_one_session_at_a_time(tmp_path: Any):

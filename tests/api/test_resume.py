@@ -11,11 +11,20 @@ from torch import nn
 
 import esper
 from actors.verification import Verified, verify_run
+from esper.api import attach as attaching
 from esper.api.errors import KernelLost, NothingToResume, ResumeMismatch, RunDiverged, RunFinishedAlready
 from esper.api.slots import Accepted, Outcome, Rejected
 from esper.leyline.v1.policy_pb2 import DecisionMissed
-from esper.leyline.v1.run_pb2 import ChangeDeferred, CheckpointCommitted, RunFinished, RunResumed
+from esper.leyline.v1.run_pb2 import (
+    ChangeDeferred,
+    CheckpointCommitted,
+    RunFacts,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+)
 from esper.leyline.v1.seed_pb2 import KernelAttached, SeedCommandRefused
+from esper.tamiyo.rules.settings import HeuristicSettings
 from esper.tolaria.checkpoint import CheckpointBroken
 from eventstore.errors import BlobCorrupt, BlobMissing, LogReplaced, StoreUnavailable
 from tests.api.scripted_log import (
@@ -134,17 +143,19 @@ def test_a_run_killed_before_its_first_epoch_ended_begins_again(log: ScriptedLog
     assert again.to(EPOCHS).end() == unkilled
 
 
-def test_a_run_whose_end_was_not_recorded_is_resumed_to_end_it(log: ScriptedLog, unkilled: str):
+def test_a_run_whose_end_was_not_recorded_hands_it_over_when_it_is_resumed(log: ScriptedLog, unkilled: str):
     settings = msgspec.structs.replace(EVERY_THIRD, checkpoint_every_epochs=EPOCHS)
     run = Run(log, settings=settings).to(EPOCHS)
     log.store.down = True
     assert run.end() == unkilled
     log.store.down = False
     assert not log.of(RunFinished)
-    again = Run(log, resume="latest", settings=settings)
-    assert again.session.epoch == EPOCHS
-    assert again.end() == unkilled
-    assert len(log.of(RunFinished)) == 1
+    assert run.session.outbox_depth == 1
+    with pytest.raises(RunFinishedAlready):
+        Run(log, resume="latest", settings=settings)
+    (finished,) = log.of(RunFinished)
+    assert finished.summary.model_sha256 == unkilled
+    assert not list(log.place.outboxes.iterdir())
 
 
 def test_a_run_whose_end_was_written_unheard_has_finished(log: ScriptedLog):
@@ -197,6 +208,7 @@ def test_commands_by_hand_are_answered_from_the_record_when_repeated(log: Script
     [
         ({"settings": FAST}, "the growth settings"),
         ({"seed": 5}, "seed"),
+        ({"controller": None}, "the controller"),
         ({"sites": ["0"]}, "the list of sites"),
         ({"model": nn.ModuleList([nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)])}, "the model's class"),
     ],
@@ -208,6 +220,35 @@ def test_another_script_cannot_go_on_with_a_run(log: ScriptedLog, changes: dict[
         Run(log, resume="latest", **({"settings": EVERY_THIRD} | changes))
     assert refused.value.what == what
     assert len(log.recorded()) == before
+
+
+def test_a_run_that_was_driven_by_hand_is_not_handed_to_the_controller(log: ScriptedLog):
+    Run(log, controller=None).to(1)
+    with pytest.raises(ResumeMismatch, match="the controller was none and is now heuristic"):
+        Run(log, resume="latest")
+
+
+def test_a_policy_whose_rules_have_changed_does_not_go_on_with_a_run(log: ScriptedLog, monkeypatch: Any):
+    Run(log, settings=EVERY_THIRD).to(1)
+    monkeypatch.setattr(HeuristicSettings, "version", lambda self: "heuristic-2")
+    with pytest.raises(ResumeMismatch, match="the policy's version was heuristic-1"):
+        Run(log, resume="latest", settings=EVERY_THIRD)
+
+
+def test_a_run_from_before_controllers_were_recorded_still_resumes(log: ScriptedLog, monkeypatch: Any):
+    told = attaching._facts
+
+    def as_it_was(script: Any) -> RunFacts:
+        facts = told(script)
+        facts.ClearField("controller")
+        facts.ClearField("policy_version")
+        return facts
+
+    with monkeypatch.context() as before:
+        before.setattr(attaching, "_facts", as_it_was)
+        Run(log, settings=EVERY_THIRD).to(4)
+    assert not log.of(RunStarted)[0].facts.controller
+    assert Run(log, resume="latest", settings=EVERY_THIRD).session.epoch == 3
 
 
 @pytest.mark.parametrize("wanted", ["latest", "0" * 32, "f"])

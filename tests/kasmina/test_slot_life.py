@@ -197,12 +197,12 @@ def test_a_seed_that_returns_nan_is_left_out_and_counted(model: Host, images: Te
     assert slot.failed.startswith("non_finite")
 
 
-def test_a_training_seed_whose_output_is_nan_skips_its_steps_and_counts_them(model: Host):
+def test_a_training_seed_whose_output_is_nan_skips_its_steps_and_has_failed(model: Host):
     slot = planted(model, SPAN, SpanSeed())
     nn.init.constant_(slot.module.outer.bias, torch.nan)
     train(model, torch.optim.SGD(model.parameters(), lr=0.1), 3, slots=(slot,))
     assert slot.measured()["nonfinite_batches"] == 3.0
-    assert slot.failed == ""
+    assert slot.failed.startswith("non_finite")
 
 
 def test_seeds_at_one_exit_act_in_the_order_of_their_sites_not_of_their_planting(images: Tensor):

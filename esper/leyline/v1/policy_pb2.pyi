@@ -112,3 +112,35 @@ class DecisionMissed(_message.Message):
     at: _site_pb2.Moment
     reason: str
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class WithdrawDecision(_message.Message):
+    __slots__ = ("at", "decision_id", "action", "seed_id", "blueprint_id", "reason")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    SEED_ID_FIELD_NUMBER: _ClassVar[int]
+    BLUEPRINT_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    decision_id: str
+    action: _enums_pb2.DecisionAction
+    seed_id: str
+    blueprint_id: str
+    reason: str
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., decision_id: _Optional[str] = ..., action: _Optional[_Union[_enums_pb2.DecisionAction, str]] = ..., seed_id: _Optional[str] = ..., blueprint_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DecisionWithdrawn(_message.Message):
+    __slots__ = ("at", "decision_id", "action", "seed_id", "blueprint_id", "reason")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    SEED_ID_FIELD_NUMBER: _ClassVar[int]
+    BLUEPRINT_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    decision_id: str
+    action: _enums_pb2.DecisionAction
+    seed_id: str
+    blueprint_id: str
+    reason: str
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., decision_id: _Optional[str] = ..., action: _Optional[_Union[_enums_pb2.DecisionAction, str]] = ..., seed_id: _Optional[str] = ..., blueprint_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...

@@ -36,14 +36,16 @@ class ObserveFieldReports(_message.Message):
     def __init__(self, facts: _Optional[_Union[_run_pb2.EpochFacts, _Mapping]] = ...) -> None: ...
 
 class AbortFieldReports(_message.Message):
-    __slots__ = ("at", "seed_id", "reason")
+    __slots__ = ("at", "seed_id", "reason", "command_id")
     AT_FIELD_NUMBER: _ClassVar[int]
     SEED_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     seed_id: str
     reason: str
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., seed_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    command_id: str
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., seed_id: _Optional[str] = ..., reason: _Optional[str] = ..., command_id: _Optional[str] = ...) -> None: ...
 
 class FieldReportOpened(_message.Message):
     __slots__ = ("at", "report_id", "command_id", "command_type", "seed_id", "blueprint_id", "policy_version", "window_epochs", "score_before")

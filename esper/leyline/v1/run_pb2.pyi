@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunFacts(_message.Message):
-    __slots__ = ("model_class", "model_sha256", "host_parameters", "sites", "settings_json", "torch_version", "python_version", "esper_version", "data", "seed")
+    __slots__ = ("model_class", "model_sha256", "host_parameters", "sites", "settings_json", "torch_version", "python_version", "esper_version", "data", "seed", "controller", "policy_version")
     MODEL_CLASS_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     HOST_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,8 @@ class RunFacts(_message.Message):
     ESPER_VERSION_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    CONTROLLER_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     model_class: str
     model_sha256: str
     host_parameters: int
@@ -30,7 +32,9 @@ class RunFacts(_message.Message):
     esper_version: str
     data: str
     seed: int
-    def __init__(self, model_class: _Optional[str] = ..., model_sha256: _Optional[str] = ..., host_parameters: _Optional[int] = ..., sites: _Optional[_Iterable[_Union[_site_pb2.Site, _Mapping]]] = ..., settings_json: _Optional[str] = ..., torch_version: _Optional[str] = ..., python_version: _Optional[str] = ..., esper_version: _Optional[str] = ..., data: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
+    controller: str
+    policy_version: str
+    def __init__(self, model_class: _Optional[str] = ..., model_sha256: _Optional[str] = ..., host_parameters: _Optional[int] = ..., sites: _Optional[_Iterable[_Union[_site_pb2.Site, _Mapping]]] = ..., settings_json: _Optional[str] = ..., torch_version: _Optional[str] = ..., python_version: _Optional[str] = ..., esper_version: _Optional[str] = ..., data: _Optional[str] = ..., seed: _Optional[int] = ..., controller: _Optional[str] = ..., policy_version: _Optional[str] = ...) -> None: ...
 
 class StartRun(_message.Message):
     __slots__ = ("facts", "checkpoint")
@@ -47,7 +51,7 @@ class RunStarted(_message.Message):
     def __init__(self, facts: _Optional[_Union[RunFacts, _Mapping]] = ...) -> None: ...
 
 class EpochFacts(_message.Message):
-    __slots__ = ("at", "steps", "train_loss", "score", "metrics", "pressures", "seeds", "model_parameters", "growing_parameters", "step_seconds", "overhead_seconds")
+    __slots__ = ("at", "steps", "train_loss", "score", "metrics", "pressures", "seeds", "model_parameters", "growing_parameters", "step_seconds", "overhead_seconds", "outbox_depth")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +70,7 @@ class EpochFacts(_message.Message):
     GROWING_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     STEP_SECONDS_FIELD_NUMBER: _ClassVar[int]
     OVERHEAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OUTBOX_DEPTH_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     steps: int
     train_loss: float
@@ -77,7 +82,8 @@ class EpochFacts(_message.Message):
     growing_parameters: int
     step_seconds: float
     overhead_seconds: float
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., steps: _Optional[int] = ..., train_loss: _Optional[float] = ..., score: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., pressures: _Optional[_Iterable[_Union[_site_pb2.SitePressure, _Mapping]]] = ..., seeds: _Optional[_Iterable[_Union[_site_pb2.SeedObservation, _Mapping]]] = ..., model_parameters: _Optional[int] = ..., growing_parameters: _Optional[int] = ..., step_seconds: _Optional[float] = ..., overhead_seconds: _Optional[float] = ...) -> None: ...
+    outbox_depth: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., steps: _Optional[int] = ..., train_loss: _Optional[float] = ..., score: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., pressures: _Optional[_Iterable[_Union[_site_pb2.SitePressure, _Mapping]]] = ..., seeds: _Optional[_Iterable[_Union[_site_pb2.SeedObservation, _Mapping]]] = ..., model_parameters: _Optional[int] = ..., growing_parameters: _Optional[int] = ..., step_seconds: _Optional[float] = ..., overhead_seconds: _Optional[float] = ..., outbox_depth: _Optional[int] = ...) -> None: ...
 
 class EndEpoch(_message.Message):
     __slots__ = ("facts",)
@@ -90,6 +96,26 @@ class EpochEnded(_message.Message):
     FACTS_FIELD_NUMBER: _ClassVar[int]
     facts: EpochFacts
     def __init__(self, facts: _Optional[_Union[EpochFacts, _Mapping]] = ...) -> None: ...
+
+class SkipEpochs(_message.Message):
+    __slots__ = ("first_epoch", "at", "reason")
+    FIRST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    first_epoch: int
+    at: _site_pb2.Moment
+    reason: str
+    def __init__(self, first_epoch: _Optional[int] = ..., at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class EpochsSkipped(_message.Message):
+    __slots__ = ("first_epoch", "at", "reason")
+    FIRST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    first_epoch: int
+    at: _site_pb2.Moment
+    reason: str
+    def __init__(self, first_epoch: _Optional[int] = ..., at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CheckpointSeed(_message.Message):
     __slots__ = ("seed_id", "generation", "stage", "blueprint_id", "parameters", "kernel_id", "weights_sha256", "version")

@@ -11,14 +11,21 @@ from google.protobuf.message import Message
 
 from esper.leyline.decider import Decider
 from esper.leyline.v1.enums_pb2 import DecisionAction as Action
-from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, JudgeEpoch, MissDecision
+from esper.leyline.v1.policy_pb2 import (
+    DecisionMade,
+    DecisionMissed,
+    DecisionWithdrawn,
+    JudgeEpoch,
+    MissDecision,
+    WithdrawDecision,
+)
 from esper.tamiyo.errors import PolicyRuleBroken
 from esper.tamiyo.rules.germination import growth
 from esper.tamiyo.rules.judgement import judgement
 from esper.tamiyo.rules.memory import LOST, SCORE, PolicyEvent, PolicyState, remember
 from esper.tamiyo.rules.settings import HeuristicSettings
 
-PolicyCommand: TypeAlias = JudgeEpoch | MissDecision
+PolicyCommand: TypeAlias = JudgeEpoch | MissDecision | WithdrawDecision
 
 
 def policy(settings: HeuristicSettings) -> Decider[PolicyState, PolicyCommand, PolicyEvent]:
@@ -30,6 +37,10 @@ def policy(settings: HeuristicSettings) -> Decider[PolicyState, PolicyCommand, P
 
     def decide(state: PolicyState, command: PolicyCommand) -> list[PolicyEvent]:
         match command:
+            case MissDecision() if state.epoch > command.at.epoch:
+                raise PolicyRuleBroken(command.at.epoch, state.epoch)
+            case WithdrawDecision():
+                return [_withdrawn(command)]
             case MissDecision():
                 return [DecisionMissed(at=command.at, reason=command.reason)]
             case JudgeEpoch():
@@ -49,6 +60,17 @@ def caused_command(decision: DecisionMade) -> Message | None:
     """Return the seed command that *decision* asks for; None for a WAIT."""
     chosen = decision.WhichOneof("command")
     return None if chosen is None else getattr(decision, chosen)
+
+
+def _withdrawn(command: WithdrawDecision) -> DecisionWithdrawn:
+    return DecisionWithdrawn(
+        at=command.at,
+        decision_id=command.decision_id,
+        action=command.action,
+        seed_id=command.seed_id,
+        blueprint_id=command.blueprint_id,
+        reason=command.reason,
+    )
 
 
 def _judged(settings: HeuristicSettings, state: PolicyState, command: JudgeEpoch) -> list[DecisionMade]:

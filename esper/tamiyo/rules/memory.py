@@ -6,9 +6,9 @@ import msgspec
 from msgspec.structs import replace
 
 from esper.leyline.v1.enums_pb2 import DecisionAction as Action
-from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed
+from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, DecisionWithdrawn
 
-PolicyEvent: TypeAlias = DecisionMade | DecisionMissed
+PolicyEvent: TypeAlias = DecisionMade | DecisionMissed | DecisionWithdrawn
 
 # Names among a decision's inputs that the memory itself reads back.
 SCORE, GENERATION, LOST = "score", "generation", "lost"
@@ -62,6 +62,12 @@ def remember(state: PolicyState, event: PolicyEvent, *, per_cull: float, kept_pe
     match event:
         case DecisionMissed():
             return replace(state, missed=state.missed + 1)
+        case DecisionWithdrawn(action=Action.DECISION_ACTION_GERMINATE, seed_id=seed_id):
+            return replace(state, lives=_with_end(state, seed_id, ended=True))
+        case DecisionWithdrawn(action=Action.DECISION_ACTION_CULL):
+            return _unended(state, event, per_cull, kept_per_epoch)
+        case DecisionWithdrawn():
+            return state
         case DecisionMade(at=at, seed_id=seed_id, action=action):
             state = replace(state, epoch=max(state.epoch, at.epoch), last={**state.last, seed_id: action})
             if action == Action.DECISION_ACTION_GERMINATE:
@@ -84,12 +90,31 @@ def _begun(event: DecisionMade) -> Life:
 
 def _ended(state: PolicyState, event: DecisionMade, per_cull: float, kept_per_epoch: float) -> PolicyState:
     seed_id, blueprint = event.seed_id, event.blueprint_id
-    life = state.lives.get(seed_id)
     owed = state.penalties.get(blueprint, Penalty(0.0, event.at.epoch)).at(event.at.epoch, kept_per_epoch)
     tried = (seed_id, blueprint)
     return replace(
         state,
-        lives=state.lives if life is None else {**state.lives, seed_id: replace(life, ended=True)},
+        lives=_with_end(state, seed_id, ended=True),
         penalties={**state.penalties, blueprint: Penalty(owed + per_cull, event.at.epoch)},
         failures={**state.failures, tried: state.failures.get(tried, 0) + 1},
     )
+
+
+def _unended(state: PolicyState, event: DecisionWithdrawn, per_cull: float, kept_per_epoch: float) -> PolicyState:
+    """Take back what a cull was booked for: it did not happen, and the blueprint owes nothing for it."""
+    blueprint, tried = event.blueprint_id, (event.seed_id, event.blueprint_id)
+    penalties = {name: penalty for name, penalty in state.penalties.items() if name != blueprint}
+    failures = {name: count for name, count in state.failures.items() if name != tried}
+    if (penalty := state.penalties.get(blueprint)) is not None:
+        booked = Penalty(per_cull, event.at.epoch).at(penalty.epoch, kept_per_epoch)
+        if penalty.amount > booked:
+            penalties[blueprint] = Penalty(penalty.amount - booked, penalty.epoch)
+    if (count := state.failures.get(tried, 0)) > 1:
+        failures[tried] = count - 1
+    lives = _with_end(state, event.seed_id, ended=False)
+    return replace(state, lives=lives, penalties=penalties, failures=failures)
+
+
+def _with_end(state: PolicyState, seed_id: str, *, ended: bool) -> dict[str, Life]:
+    life = state.lives.get(seed_id)
+    return state.lives if life is None else {**state.lives, seed_id: replace(life, ended=ended)}

@@ -131,6 +131,8 @@ def _outcome(effect: float | None) -> Outcome:
 
 def _touches(command: AbortFieldReports, report: FieldReportOpened) -> bool:
     """A cull ends the reports on its seed, except the one on the cull itself, which the run's score will judge."""
+    if command.command_id:
+        return report.command_id == command.command_id
     if not command.seed_id:
         return True
     return report.seed_id == command.seed_id and report.command_type != CULL

@@ -15,6 +15,7 @@ from esper.leyline.v1.run_pb2 import (
     EndEpoch,
     EpochEnded,
     EpochFacts,
+    EpochsSkipped,
     FinishRun,
     ResumeRun,
     RunFacts,
@@ -22,12 +23,15 @@ from esper.leyline.v1.run_pb2 import (
     RunResumed,
     RunStarted,
     RunSummary,
+    SkipEpochs,
     StartRun,
 )
 from esper.leyline.v1.site_pb2 import Moment
 
-RunCommand: TypeAlias = StartRun | EndEpoch | CommitCheckpoint | DeferChange | ResumeRun | FinishRun
-RunEvent: TypeAlias = RunStarted | EpochEnded | CheckpointCommitted | ChangeDeferred | RunResumed | RunFinished
+RunCommand: TypeAlias = StartRun | EndEpoch | SkipEpochs | CommitCheckpoint | DeferChange | ResumeRun | FinishRun
+RunEvent: TypeAlias = (
+    RunStarted | EpochEnded | EpochsSkipped | CheckpointCommitted | ChangeDeferred | RunResumed | RunFinished
+)
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -45,6 +49,7 @@ class Run(msgspec.Struct, frozen=True):
     last_checkpoint: Checkpoint | None = None
     checkpoints: frozenset[str] = frozenset()
     deferred: int = 0
+    skipped: int = 0
     summary: RunSummary | None = None
 
     @property
@@ -86,6 +91,8 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
             if facts.at.epoch != run.epoch + 1:
                 raise RunRuleBroken(command, f"epoch {facts.at.epoch} does not follow epoch {run.epoch}")
             return [EpochEnded(facts=facts)]
+        case SkipEpochs():
+            return _skipped(run, command)
         case CommitCheckpoint(checkpoint=checkpoint):
             _refuse_backwards(run, command, checkpoint.at)
             return [CheckpointCommitted(checkpoint=checkpoint)]
@@ -132,6 +139,17 @@ def _deferred(command: DeferChange) -> ChangeDeferred:
     )
 
 
+def _skipped(run: Run, command: SkipEpochs) -> list[RunEvent]:
+    """Only what is not on record yet is skipped: an earlier, shorter report of the same gap may have come through."""
+    first = max(command.first_epoch, run.epoch + 1)
+    if command.at.epoch < first:
+        return []
+    _refuse_backwards(run, command, command.at)
+    if first != run.epoch + 1:
+        raise RunRuleBroken(command, f"epoch {first} does not follow epoch {run.epoch}")
+    return [EpochsSkipped(first_epoch=first, at=command.at, reason=command.reason)]
+
+
 def _resumed(run: Run, command: ResumeRun) -> RunResumed:
     if command.checkpoint_id not in run.checkpoints:
         raise RunRuleBroken(command, f"this run has no checkpoint {command.checkpoint_id!r}")
@@ -147,6 +165,8 @@ def evolve(run: Run, event: RunEvent) -> Run:
             return replace(run, facts=event.facts, attempt=1)
         case EpochEnded(facts=facts):
             return replace(_reached(run, facts.at), epoch=facts.at.epoch, last_epoch=facts)
+        case EpochsSkipped(at=at):
+            return replace(_reached(run, at), epoch=at.epoch, skipped=run.skipped + 1 + at.epoch - event.first_epoch)
         case CheckpointCommitted(checkpoint=checkpoint):
             known = run.checkpoints | {checkpoint.checkpoint_id}
             return replace(_reached(run, checkpoint.at), last_checkpoint=checkpoint, checkpoints=known)
