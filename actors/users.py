@@ -74,7 +74,9 @@ ROLES: Mapping[str, Role] = {
     "projector": Role(
         records=("breaker",), serves=("esper.health.projector", "esper.qry.projections.>", "esper.qry.projections")
     ),
-    "operator": Role(records=("deadletter",), commands=("*",), also=(f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}",)),
+    "operator": Role(
+        records=("deadletter", "breaker"), commands=("*",), also=(f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}",)
+    ),
     "reader": Role(),
 }
 

@@ -53,3 +53,7 @@ for name, function, summary in (
     ("drop", "drop", "Remove a dead letter and its bytes; recorded first."),
 ):
     dead.command(f"ops.cli.dead:{function}", name=name, help=summary)
+breaker = App(name="breaker", group=FABRIC, help="Paths that are left alone while they keep failing.", version_flags=())
+app.command(breaker)
+breaker.command("ops.cli.breaker:list_breakers", name="list", help="List the breakers and how they stand.")
+breaker.command("ops.cli.breaker:force", name="force", help="Open or close a breaker by hand; recorded.")
