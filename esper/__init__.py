@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from esper.api.attach import attach
     from esper.api.errors import EsperError
+    from esper.api.recorded_run import open_run
     from esper.api.settings import GrowthSettings
     from esper.api.unwrap import unwrap
     from esper.api.wrap import wrap
 
-__all__ = ["EsperError", "GrowthSettings", "attach", "unwrap", "wrap"]
+__all__ = ["EsperError", "GrowthSettings", "attach", "open_run", "unwrap", "wrap"]
 
 _HOMES = {
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",
     "attach": "esper.api.attach",
+    "open_run": "esper.api.recorded_run",
     "unwrap": "esper.api.unwrap",
     "wrap": "esper.api.wrap",
 }

@@ -96,7 +96,7 @@ def _ask_all(questions: tuple[str, ...], at: int | None, mode: Mode, options: Op
 
 def _questions_in(file: Path) -> tuple[str, ...]:
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(f"cannot read {file}: {error}") from error
     try:

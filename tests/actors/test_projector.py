@@ -30,11 +30,12 @@ from eventstore.errors import StoreUnavailable
 from eventstore.memory import MemoryBus, MemoryStore
 from eventstore.oona import Oona, open_log
 from eventstore.oona.server import LocalServer
+from eventstore.projection.declare import Catalogue
 from eventstore.projection.errors import PositionNotReached, ProjectionsBroken, QueryRefused, QueryTimedOut
 from eventstore.projection.file import open_file
 from eventstore.projection.frames import table
 from eventstore.projection.live import Question
-from eventstore.projection.rebuild import content_hash, rebuild
+from eventstore.projection.rebuild import building_path, content_hash, rebuild
 from eventstore.store import QueryBus, StreamName
 from tests.projection.damage import damage
 from tests.projection.history import tell_run
@@ -255,3 +256,43 @@ async def test_killed_at_random_moments_its_tables_equal_a_rebuilds(tmp_path: Pa
     with open_file(place.database) as live, open_file(fresh) as rebuilt:
         assert content_hash(live) == content_hash(rebuilt)
         assert live.execute("SELECT count(*) FROM events").fetchone() == (len(events),) == (checkpoint.events,)
+
+
+async def test_killed_while_it_rebuilds_for_a_new_version_it_begins_again_and_the_old_file_is_whole(tmp_path: Path):
+    place = Place.at(tmp_path / "esper")
+    server = LocalServer(place.nats)
+    await server.start()
+    try:
+        async with open_log(server.url, keys=place.keys, types=EVENTS, commands=COMMANDS) as log:
+            for number in range(3):
+                await tell_run(log.store, f"{number:032x}")
+            await rebuild(log.store, place.database, Catalogue((CATALOGUE.projections[0],)))
+            process = await start_projector(server.url, place.folder)
+            await building(place)
+            await kill(process, 0.0)
+            assert building_path(place.database).exists()
+            with open_file(place.database) as old:
+                assert set(content_hash(old)) == set(CATALOGUE.projections[0].tables)
+            process = await start_projector(server.url, place.folder)
+            assert await rebuilt(log.bus) > 0
+            await kill(process, 0.0)
+    finally:
+        await server.stop()
+
+
+async def building(place: Place) -> None:
+    async with asyncio.timeout(START_WAIT_S):
+        while not await asyncio.to_thread(building_path(place.database).exists):
+            pass
+
+
+async def rebuilt(bus: QueryBus) -> int:
+    """Ask until the tables of the new version answer, and return how many gates there were."""
+    async with asyncio.timeout(START_WAIT_S):
+        while True:
+            try:
+                found = await ask_projector(bus, Question(sql="select count(*) from gate_checks"), timeout_s=5.0)
+            except (StoreUnavailable, QueryRefused):
+                await asyncio.sleep(0)
+            else:
+                return int(str(found.rows[0][0]))

@@ -12,6 +12,7 @@ from actors.projector import CATALOGUE
 from esper.leyline.registry import EVENTS
 from eventstore.memory import MemoryStore
 from eventstore.projection.batches import Batching, batched
+from eventstore.projection.declare import Catalogue
 from eventstore.projection.errors import PositionNotReached, QueryRefused
 from eventstore.projection.live import LiveProjections, Question
 from eventstore.projection.rebuild import content_hash, rebuild
@@ -125,6 +126,49 @@ async def test_a_rebuild_on_purpose_takes_over_the_new_log(store: MemoryStore, p
         await tell_run(other, "d" * 32)
         found = await live.ask(Question(sql="select run_id from run_summary", min_position=await head(other)))
         assert (found.rows, found.halted) == ([["e" * 32], ["d" * 32]], None)
+
+
+class Held(MemoryStore):
+    """A log whose reading waits until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(EVENTS)
+        self.free = asyncio.Event()
+
+    async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
+        await self.free.wait()
+        async for recorded in super().read_all(after=after, until=until):
+            yield recorded
+
+
+async def test_a_file_of_an_older_version_answers_while_its_successor_is_built(path: Path):
+    store = Held()
+    await tell_run(store)
+    store.free.set()
+    await rebuild(store, path, Catalogue((CATALOGUE.projections[0],)))
+    store.free.clear()
+    async with following(store, path) as live:
+        await live.ask(Question(sql="select 1", min_position=10**6))
+        old = await live.ask(Question(sql=COUNT))
+        assert old.rows == [[await count(store)]]
+        assert old.halted is not None
+        assert old.halted.fault == "ProjectionsOutdated"
+        with pytest.raises(QueryRefused, match="gate_checks"):
+            await live.ask(Question(sql="select count(*) from gate_checks"))
+        store.free.set()
+        await until_followed(live)
+        new = await live.ask(Question(sql="select count(*) > 0 from gate_checks", min_position=await head(store)))
+        assert (new.rows, new.halted) == ([[True]], None)
+
+
+async def count(store: Held) -> int:
+    return len([event async for event in MemoryStore.read_all(store)])
+
+
+async def until_followed(live: LiveProjections) -> None:
+    async with asyncio.timeout(30):
+        while (await live.ask(Question(sql="select 1"))).halted is not None:
+            pass
 
 
 async def collect(events: AsyncGenerator[Recorded, None], batching: Batching) -> list[list[Recorded]]:
