@@ -33,6 +33,8 @@ class BreakerState(msgspec.Struct, frozen=True):
     state: State = State.CIRCUIT_STATE_CLOSED
     open_until_ns: int = 0
     trips: int = 0
+    # For how long it was opened, whatever the wall clock has done since; 0 unless it is open.
+    open_s: float = 0.0
 
 
 def decide(breaker: BreakerState, command: BreakerCommand) -> list[BreakerStateChanged]:
@@ -49,7 +51,8 @@ def decide(breaker: BreakerState, command: BreakerCommand) -> list[BreakerStateC
 def evolve(breaker: BreakerState, event: BreakerStateChanged) -> BreakerState:
     """Fold one change into *breaker*."""
     opened = event.to_state == State.CIRCUIT_STATE_OPEN
-    return BreakerState(event.to_state, event.open_until_ns, breaker.trips + opened)
+    open_s = (event.open_until_ns - event.changed_at_ns) / 1e9 if opened else 0.0
+    return BreakerState(event.to_state, event.open_until_ns, breaker.trips + opened, open_s)
 
 
 BREAKER: Decider[BreakerState, BreakerCommand, BreakerStateChanged] = Decider("Breaker", BreakerState(), decide, evolve)

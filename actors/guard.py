@@ -15,6 +15,8 @@ from esper.leyline.v1.fabric_pb2 import ObserveBreaker
 from eventstore.errors import StoreUnavailable
 from eventstore.store import Context, EventStore, StreamName
 
+REFRESH_S = 1.0
+
 
 class BreakerOpen(StoreUnavailable):
     """The call was not made: this path failed too often lately. Nothing happened; try again after `retry_in_s`."""
@@ -25,15 +27,19 @@ class BreakerOpen(StoreUnavailable):
 
 
 class Guard:
-    """One breaker, for one event loop. A change takes effect at once and is recorded as soon as the log answers."""
+    """One breaker, for one event loop. A change takes effect at once and is recorded as soon as the log answers.
+
+    An operator who forces it writes to the log; the guard looks there at most once in `REFRESH_S` seconds.
+    """
 
     def __init__(self, name: str, store: EventStore, clock: Clock, settings: BreakerSettings, actor: str) -> None:
         self._stream, self._store, self._clock = StreamName("breaker", name), store, clock
         self._settings, self._actor = settings, actor
-        self._now = BreakerState()
+        self._now, self._version = BreakerState(), 0
         self._unrecorded: list[tuple[ObserveBreaker, Context]] = []
         self._failures = self._successes = self._under_way = 0
-        self._opened_at_s = 0.0
+        self._opened_at_s, self._open_s = 0.0, settings.open_s
+        self._looked_at_s = 0.0
         self.rejections = 0
 
     @property
@@ -42,19 +48,33 @@ class Guard:
         return self._now.state
 
     async def restore(self) -> None:
-        """Take up where the log says that this breaker was, also if its time to be open is over by now."""
-        self._now, _ = await load(self._store, BREAKER, self._stream)
-        left_s = (self._now.open_until_ns - self._clock.now_ns()) / 1e9
-        # Wall time may have jumped meanwhile: never stay open for longer than a fresh failure would cause.
-        left_s = max(0.0, min(left_s, self._settings.open_s))
-        self._opened_at_s = self._clock.monotonic_s() - (self._settings.open_s - left_s)
+        """Take up where the log says that this breaker is, also if its time to be open is over by now."""
+        self._looked_at_s = self._clock.monotonic_s()
+        now, version = await load(self._store, BREAKER, self._stream)
+        if version == self._version:
+            return
+        self._now, self._version = now, version
+        self._failures = self._successes = 0
+        # Wall time may have jumped meanwhile: never stay open for longer than was decided.
+        self._open_s = now.open_s or self._settings.open_s
+        left_s = (now.open_until_ns - self._clock.now_ns()) / 1e9
+        self._opened_at_s = self._clock.monotonic_s() - (self._open_s - max(0.0, min(left_s, self._open_s)))
+
+    async def refresh(self) -> None:
+        """Take up what others recorded of this breaker; without the log, go on with what is known."""
+        if self._unrecorded or self._clock.monotonic_s() - self._looked_at_s < REFRESH_S:
+            return
+        try:
+            await self.restore()
+        except StoreUnavailable:
+            return
 
     @property
     def retry_in_s(self) -> float:
         """How long it stays open; 0 when it is not."""
         if self._now.state != State.CIRCUIT_STATE_OPEN:
             return 0.0
-        return max(0.0, self._settings.open_s - (self._clock.monotonic_s() - self._opened_at_s))
+        return max(0.0, self._open_s - (self._clock.monotonic_s() - self._opened_at_s))
 
     @asynccontextmanager
     async def call(self, *failures: type[Exception]) -> AsyncGenerator[None]:
@@ -63,6 +83,7 @@ class Guard:
         Raises:
             BreakerOpen: the block was not run.
         """
+        await self.refresh()
         self._admit()
         try:
             yield
@@ -77,8 +98,10 @@ class Guard:
 
     async def until_closed_enough(self) -> None:
         """Return when a call would be let through; sleeps meanwhile."""
-        while (wait_s := self.retry_in_s) > 0.0:  # noqa: ASYNC110 - time itself is what is waited for
-            await asyncio.sleep(wait_s)
+        while (wait_s := self.retry_in_s) > 0.0:
+            await asyncio.sleep(min(wait_s, REFRESH_S))
+            await self.refresh()
+        await self.refresh()
         self._observe("")
         await self.record()
 
@@ -97,9 +120,11 @@ class Guard:
         while self._unrecorded:
             observed, context = self._unrecorded[0]
             try:
-                await dispatch(self._store, BREAKER, self._stream, observed, context)
+                appended = await dispatch(self._store, BREAKER, self._stream, observed, context)
             except StoreUnavailable:
                 return
+            if appended is not None:
+                self._version = max(self._version, appended.events[-1].version)
             self._unrecorded.pop(0)
 
     def _admit(self) -> None:
@@ -117,7 +142,7 @@ class Guard:
             open_for_s=self._clock.monotonic_s() - self._opened_at_s,
             last_failure=why,
             failures_to_open=self._settings.failures_to_open,
-            open_s=self._settings.open_s,
+            open_s=self._settings.open_s if self._now.state != State.CIRCUIT_STATE_OPEN else self._open_s,
             successes_to_close=self._settings.successes_to_close,
             observed_at_ns=self._clock.now_ns(),
         )
@@ -127,7 +152,7 @@ class Guard:
         self._now = BREAKER.fold(changes, self._now)
         self._failures = self._successes = 0
         if self._now.state == State.CIRCUIT_STATE_OPEN:
-            self._opened_at_s = self._clock.monotonic_s()
+            self._opened_at_s, self._open_s = self._clock.monotonic_s(), self._settings.open_s
         logger(self._actor).warning("breaker", name=self._stream.aggregate_id, reason=changes[0].reason)
         context = Context(
             command_id=new_id(self._clock, SystemRandom()),

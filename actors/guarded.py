@@ -20,6 +20,8 @@ from eventstore.store import (
     Request,
 )
 
+PATHS = ("publish", "query", "consume")
+
 
 class GuardedBus:
     """A `Bus` for one actor. A path that keeps failing is left alone for a while, and says so with `BreakerOpen`.

@@ -6,20 +6,35 @@ from typing import TypeAlias
 
 import msgspec
 
+from actors.breaker import BreakerSettings
+from actors.clock import SystemClock
+from actors.guard import BreakerOpen, Guard
 from actors.logs import logger
 from actors.place import Log, Place
+from actors.shelf import Shelf
 from esper.nissa.projections import PROJECTIONS
 from esper.nissa.questions import questions
 from eventstore.errors import EventStoreError, StoreUnavailable
 from eventstore.projection.checkpoint import Checkpoint
 from eventstore.projection.declare import Catalogue
-from eventstore.projection.errors import QueryRefused, QueryTimedOut, RefusalReason
+from eventstore.projection.errors import (
+    FrameGone,
+    PositionNotReached,
+    ProjectionsBroken,
+    QueryRefused,
+    QueryTimedOut,
+    RefusalReason,
+)
+from eventstore.projection.frames import Frame
 from eventstore.projection.live import LiveProjections, Question
-from eventstore.projection.query import Answer
+from eventstore.projection.query import Answer, Halted
 from eventstore.store import QueryBus, Request
 
 QUERIES = "esper.qry.projections"
+FRAMES = "esper.qry.projections.frame"
+CHUNKS = "esper.qry.projections.chunk"
 REBUILDS = "esper.qry.projections.rebuild"
+BREAKER_NAME = "projector-answers"
 CATALOGUE = Catalogue(PROJECTIONS, questions())
 
 
@@ -27,6 +42,28 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
     """The reply to a question that could be answered."""
 
     answer: Answer
+
+
+class Framed(msgspec.Struct, frozen=True, tag="framed"):
+    """The reply to a question whose whole result is ready to be fetched in chunks."""
+
+    token: str
+    size_bytes: int
+    position: int
+    halted: Halted | None
+
+
+class Chunk(msgspec.Struct, frozen=True, tag="chunk"):
+    """A part of a result."""
+
+    data: bytes
+
+
+class FetchChunk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The request for the part of a result that begins at *offset*."""
+
+    token: str
+    offset: int
 
 
 class Rebuilt(msgspec.Struct, frozen=True, tag="rebuilt"):
@@ -48,13 +85,38 @@ class TimedOut(msgspec.Struct, frozen=True, tag="timed_out"):
     limit_s: float
 
 
+class NotReached(msgspec.Struct, frozen=True, tag="not_reached"):
+    """The reply to a question that needs a position which did not come in time."""
+
+    asked: int
+    reached: int
+
+
+class Broken(msgspec.Struct, frozen=True, tag="broken"):
+    """The reply when the database fails, whatever is asked."""
+
+    cause: str
+
+
+class Resting(msgspec.Struct, frozen=True, tag="resting"):
+    """The reply while the breaker before the database is open."""
+
+    retry_in_s: float
+
+
+class Gone(msgspec.Struct, frozen=True, tag="gone"):
+    """The reply to a request for a chunk of a result that is not kept."""
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The reply when the log or the projections refuse: an error's own sentence."""
 
     sentence: str
 
 
-Reply: TypeAlias = Answered | Rebuilt | Refused | TimedOut | Failed
+Reply: TypeAlias = (
+    Answered | Framed | Chunk | Rebuilt | Refused | TimedOut | NotReached | Broken | Resting | Gone | Failed
+)
 
 
 class ProjectorFailed(EventStoreError):
@@ -69,11 +131,14 @@ async def run_projector(log: Log, place: Place) -> None:
         StoreUnavailable: the log does not answer; to be started again later.
     """
     live = await LiveProjections.open(log.store, place.database, CATALOGUE)
+    guard = Guard(BREAKER_NAME, log.store, SystemClock(), BreakerSettings(), "projector")
+    serving = _Serving(live, guard)
     try:
+        await guard.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(live.follow())
-            group.create_task(_serve(log.bus.requests(QUERIES), lambda data: _answer(live, data), group))
-            group.create_task(_serve(log.bus.requests(REBUILDS), lambda _: _rebuild(live), group))
+            for subject, reply in serving.subjects.items():
+                group.create_task(_serve(log.bus.requests(subject), reply, group))
     finally:
         await live.close()
 
@@ -82,14 +147,35 @@ async def ask_projector(bus: QueryBus, question: Question, *, timeout_s: float =
     """Put *question* to the running projector.
 
     Raises:
-        QueryRefused, QueryTimedOut: as if the file had been asked.
-        ProjectorFailed: the projector could not answer.
+        QueryRefused, QueryTimedOut, PositionNotReached, ProjectionsBroken: as if the file had been asked.
+        BreakerOpen: the database failed too often lately and is left alone for a while.
         StoreUnavailable: no projector is running: open the file instead.
     """
     reply = await _request(bus, QUERIES, msgspec.json.encode(question), timeout_s)
     if isinstance(reply, Answered):
         return reply.answer
     raise _error(reply)
+
+
+async def ask_frame(bus: QueryBus, question: Question, *, timeout_s: float = 30.0) -> Frame:
+    """Put *question* to the running projector and fetch the whole result, in as many messages as it takes.
+
+    Raises:
+        FrameTooLarge, ArrowMissing: as ProjectorFailed, in the projector's words.
+        FrameGone: the projector gave the result up before the last chunk was fetched; ask again.
+        StoreUnavailable and others: as `ask_projector`.
+    """
+    opened = await _request(bus, FRAMES, msgspec.json.encode(question), timeout_s)
+    if not isinstance(opened, Framed):
+        raise _error(opened)
+    data = bytearray()
+    while len(data) < opened.size_bytes:
+        wanted = FetchChunk(token=opened.token, offset=len(data))
+        chunk = await _request(bus, CHUNKS, msgspec.json.encode(wanted), timeout_s)
+        if not isinstance(chunk, Chunk):
+            raise _error(chunk)
+        data += chunk.data
+    return Frame(arrow=bytes(data), position=opened.position, halted=opened.halted)
 
 
 async def ask_rebuild(bus: QueryBus, *, timeout_s: float = 600.0) -> Checkpoint:
@@ -115,9 +201,17 @@ def _error(reply: Reply) -> EventStoreError:
             return QueryRefused(reason, detail)
         case TimedOut(limit_s=limit_s):
             return QueryTimedOut(limit_s)
+        case NotReached(asked=asked, reached=reached):
+            return PositionNotReached(asked, reached)
+        case Broken(cause=cause):
+            return ProjectionsBroken(cause)
+        case Resting(retry_in_s=retry_in_s):
+            return BreakerOpen(BREAKER_NAME, retry_in_s)
+        case Gone():
+            return FrameGone()
         case Failed(sentence=sentence):
             return ProjectorFailed(sentence)
-        case Answered() | Rebuilt():
+        case Answered() | Rebuilt() | Framed() | Chunk():
             return ProjectorFailed(f"the projector answered another question: {type(reply).__name__}")
 
 
@@ -136,19 +230,66 @@ async def _reply(request: Request, reply: Callable[[bytes], Awaitable[Reply]]) -
         logger("projector").warning("an answer was not delivered", error=str(error))
 
 
-async def _answer(live: LiveProjections, data: bytes) -> Reply:
-    try:
-        return Answered(await live.ask(msgspec.json.decode(data, type=Question)))
-    except msgspec.MsgspecError as error:
-        return Refused("not_a_question", f"the request is not a question: {error}")
-    except QueryRefused as error:
-        return Refused(error.reason, error.detail)
-    except QueryTimedOut as error:
-        return TimedOut(error.limit_s)
+class _Serving:
+    """What the projector does with each kind of request."""
+
+    def __init__(self, live: LiveProjections, guard: Guard) -> None:
+        self._live, self._guard, self._shelf = live, guard, Shelf()
+        self.subjects: dict[str, Callable[[bytes], Awaitable[Reply]]] = {
+            QUERIES: self._answer,
+            FRAMES: self._frame,
+            CHUNKS: self._chunk,
+            REBUILDS: self._rebuild,
+        }
+
+    async def _answer(self, data: bytes) -> Reply:
+        async def answered(question: Question) -> Reply:
+            return Answered(await self._live.ask(question))
+
+        return await self._guarded(data, answered)
+
+    async def _frame(self, data: bytes) -> Reply:
+        async def framed(question: Question) -> Reply:
+            frame = await self._live.frame(question)
+            return Framed(self._shelf.put(frame.arrow), len(frame.arrow), frame.position, frame.halted)
+
+        return await self._guarded(data, framed)
+
+    async def _chunk(self, data: bytes) -> Reply:
+        try:
+            wanted = msgspec.json.decode(data, type=FetchChunk)
+        except msgspec.MsgspecError as error:
+            return _no_question(error)
+        found = self._shelf.take(wanted.token, wanted.offset)
+        return Gone() if found is None else Chunk(found)
+
+    async def _rebuild(self, _: bytes) -> Reply:
+        try:
+            return Rebuilt(await self._live.rebuild())
+        except EventStoreError as error:
+            return Failed(str(error))
+
+    async def _guarded(self, data: bytes, work: Callable[[Question], Awaitable[Reply]]) -> Reply:
+        """Do *work* behind the breaker: what the database does wrong counts, what a question does wrong does not."""
+        try:
+            question = msgspec.json.decode(data, type=Question)
+            async with self._guard.call(ProjectionsBroken):
+                return await work(question)
+        except msgspec.MsgspecError as error:
+            return _no_question(error)
+        except QueryRefused as error:
+            return Refused(error.reason, error.detail)
+        except QueryTimedOut as error:
+            return TimedOut(error.limit_s)
+        except PositionNotReached as error:
+            return NotReached(error.asked, error.reached)
+        except ProjectionsBroken as error:
+            return Broken(error.cause)
+        except BreakerOpen as error:
+            return Resting(error.retry_in_s)
+        except EventStoreError as error:
+            return Failed(str(error))
 
 
-async def _rebuild(live: LiveProjections) -> Reply:
-    try:
-        return Rebuilt(await live.rebuild())
-    except EventStoreError as error:
-        return Failed(str(error))
+def _no_question(error: msgspec.MsgspecError) -> Refused:
+    return Refused("not_a_question", f"the request is not a question: {error}")

@@ -7,20 +7,36 @@ from collections.abc import Iterable
 import msgspec
 
 from actors.hosting import Health, ask_health
-from actors.place import Bus, Place
+from actors.place import Bus, Log, Place
+from actors.projector import ask_projector
 from actors.roster import ROSTER
 from actors.settings import DEFAULTS, StackSettings
 from actors.stackfile import StackFile, running_stack
 from esper.leyline.registry import COMMANDS, EVENTS
-from eventstore.errors import StoreUnavailable
+from eventstore.errors import EventStoreError, StoreUnavailable
 from eventstore.oona.log import open_log
+from eventstore.projection.live import Question
+
+
+class Projected(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the projections are: `position` of the log's `head`. `halted` says why they follow no longer."""
+
+    position: int
+    head: int
+    halted: str = ""
+
+    @property
+    def lag(self) -> int:
+        """How many commits are in the log and not in the tables."""
+        return max(0, self.head - self.position)
 
 
 class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to say of the stack of `folder`; `stack` is None when none runs.
 
     `durable` is None when the server is silent, or does not say; `silent` names actors that do not answer; `waiting`
-    counts, per actor, the commands and events that were put into its queues and not acknowledged by it.
+    counts, per actor, the commands and events that were put into its queues and not acknowledged by it; `projected` is
+    None when the projector does not answer questions.
     """
 
     folder: str
@@ -29,6 +45,7 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[Health, ...] = ()
     silent: tuple[str, ...] = ()
     waiting: dict[str, int] = {}
+    projected: Projected | None = None
 
     @property
     def healthy(self) -> bool:
@@ -58,6 +75,7 @@ async def stack_status(place: Place, settings: StackSettings = DEFAULTS) -> Stac
             asked = [_asked(log.bus, name, settings.health_timeout_s) for name in sorted(names)]
             answers = [answer for answer in await asyncio.gather(*asked) if answer is not None]
             durable = log.durable if found.monitor_url else None
+            projected = await _projected(log, settings.health_timeout_s) if "projector" in names else None
         waiting = {}
         if found.monitor_url:
             waiting = await asyncio.to_thread(_waiting, found.monitor_url, settings.health_timeout_s)
@@ -70,7 +88,17 @@ async def stack_status(place: Place, settings: StackSettings = DEFAULTS) -> Stac
         answers=tuple(answers),
         silent=tuple(sorted(names - {answer.name for answer in answers})),
         waiting=waiting,
+        projected=projected,
     )
+
+
+async def _projected(log: Log, timeout_s: float) -> Projected | None:
+    head = (await log.store.identity()).last_position
+    try:
+        found = await ask_projector(log.bus, Question(sql="select 1"), timeout_s=timeout_s)
+    except EventStoreError:
+        return None
+    return Projected(position=found.position, head=head, halted=found.halted.detail if found.halted else "")
 
 
 async def _asked(bus: Bus, name: str, timeout_s: float) -> Health | None:

@@ -12,6 +12,8 @@ EsperError
 ├── ResumeMismatch      the script differs from the one that started the run
 ├── RunDiverged         re-executed training gave other numbers than the log holds
 ├── BakeRefused         a grown model cannot be written as source
+├── UnknownRun          no run of that name in this log, or several
+├── PackageMissing      a table was asked for as something whose package is not installed
 ├── KernelLost          a kernel that the run's history attached can no longer be verified
 └── SessionClosed       the session has ended, or has not begun
 """
@@ -83,6 +85,23 @@ class NothingToResume(EsperError):
     def __init__(self, wanted: str) -> None:
         self.wanted = wanted
         super().__init__(f"no run {wanted!r} in this log: `esper runs` lists them; leave resume out to start a new one")
+
+
+class UnknownRun(EsperError):
+    """The log holds no run that fits, or more than one."""
+
+    def __init__(self, wanted: str, where: str, fitting: int) -> None:
+        self.wanted, self.where, self.fitting = wanted, where, fitting
+        found = f"{fitting} runs fit {wanted!r}" if fitting else f"there is no run {wanted!r}"
+        super().__init__(f"{found} in {where}: `esper runs` lists them")
+
+
+class PackageMissing(EsperError):
+    """A table was asked for in a form that needs a package which is not installed."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        super().__init__(f"this needs {package}, which is not installed: pip install {package}")
 
 
 class RunFinishedAlready(EsperError):

@@ -72,8 +72,8 @@ def read_checkpoint(connection: duckdb.DuckDBPyConnection) -> Checkpoint:
     """Return the checkpoint of the file behind *connection*."""
     found = connection.execute(
         "SELECT log_created_ns, position, index, event_id, events FROM projection_checkpoint"
-    ).fetchone()
-    return msgspec.convert(dict(zip(Checkpoint.__struct_fields__, found or (), strict=False)), Checkpoint)
+    ).fetchall()[0]
+    return msgspec.convert(dict(zip(Checkpoint.__struct_fields__, found, strict=True)), Checkpoint)
 
 
 def write_checkpoint(connection: duckdb.DuckDBPyConnection, checkpoint: Checkpoint) -> None:

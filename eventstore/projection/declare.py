@@ -29,7 +29,7 @@ class Projection(Protocol):
 
     @property
     def tables(self) -> Mapping[str, Mapping[str, str]]:
-        """Table name -> column name -> DuckDB type."""
+        """Table name -> column name -> DuckDB type. Each has a column `position`: the commit that a row came from."""
         ...
 
     def rows(self, recorded: Recorded, /) -> Iterable[Row]:

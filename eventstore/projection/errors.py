@@ -3,6 +3,11 @@
 ProjectionError
 ├── QueryRefused         the SQL is not one harmless question; nothing was changed
 ├── QueryTimedOut        the question took longer than its limit and was stopped
+├── PositionNotReached   the position to know of is not in the file yet: ask again, or without it
+├── FrameTooLarge        the result is more than one frame may hold: ask for less
+├── FrameGone            the result is not kept any more: ask again
+├── ArrowMissing         pyarrow is not installed where it is needed
+├── ProjectionsBroken    the file cannot be read, whatever is asked: rebuild it
 ├── ProjectionsMissing   there is no projection file yet
 └── ProjectionsBusy      another process owns the file: ask it, or stop it first
 """
@@ -13,7 +18,14 @@ from typing import Literal
 from eventstore.errors import EventStoreError
 
 RefusalReason = Literal[
-    "not_sql", "not_one_statement", "not_a_question", "writes", "outside_access", "unknown_name", "failed"
+    "not_sql",
+    "not_one_statement",
+    "not_a_question",
+    "writes",
+    "outside_access",
+    "unknown_name",
+    "too_much_memory",
+    "failed",
 ]
 
 
@@ -36,6 +48,46 @@ class QueryTimedOut(ProjectionError):
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         super().__init__(f"the query was stopped after {limit_s:g} s: ask for less, or raise the limit")
+
+
+class PositionNotReached(ProjectionError):
+    """The file does not hold the position that the answer must know of, and the time to wait for it is over."""
+
+    def __init__(self, asked: int, reached: int) -> None:
+        self.asked, self.reached = asked, reached
+        super().__init__(f"position {asked} is not projected yet (reached: {reached}): ask again in a moment")
+
+
+class FrameTooLarge(ProjectionError):
+    """A whole result is larger than a frame may be; none of it was sent, because a part would look like the whole."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(
+            f"the result is larger than {limit_bytes / 2**20:g} MiB: name fewer columns, filter, or aggregate"
+        )
+
+
+class FrameGone(ProjectionError):
+    """The result was given up for newer ones, or its projector was started anew."""
+
+    def __init__(self) -> None:
+        super().__init__("the result is not kept any more: ask again")
+
+
+class ArrowMissing(ProjectionError):
+    """Results as Arrow need pyarrow."""
+
+    def __init__(self) -> None:
+        super().__init__("results as Arrow need pyarrow, which is not installed: pip install 'esper-growth[notebook]'")
+
+
+class ProjectionsBroken(ProjectionError):
+    """The database failed at its own work: the question is not to blame, and another one would fare no better."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"the projection file cannot be read ({cause}): make it anew with esper project --rebuild")
 
 
 class ProjectionsMissing(ProjectionError):

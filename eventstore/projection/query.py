@@ -1,7 +1,8 @@
 """Questions in SQL that can read everything in the file and change nothing."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import cast
@@ -11,13 +12,18 @@ import duckdb
 import msgspec
 
 from eventstore.projection.checkpoint import read_checkpoint
-from eventstore.projection.errors import QueryRefused, QueryTimedOut, RefusalReason
+from eventstore.projection.declare import Catalogue
+from eventstore.projection.errors import PositionNotReached, ProjectionsBroken, QueryRefused, QueryTimedOut
+from eventstore.projection.errors import RefusalReason as Reason
+from eventstore.projection.past import look_back
 
 QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 ROWS_AT_ONCE = 500
 LARGEST_INTEGER = 2**53
+CORRUPT = "Corrupt database file"
 
-REASONS: tuple[tuple[type[duckdb.Error], RefusalReason], ...] = (
+REASONS: tuple[tuple[type[duckdb.Error], Reason], ...] = (
+    (duckdb.OutOfMemoryException, "too_much_memory"),
     (duckdb.TransactionException, "writes"),
     (duckdb.PermissionException, "outside_access"),
     (duckdb.ParserException, "not_sql"),
@@ -29,59 +35,110 @@ REASONS: tuple[tuple[type[duckdb.Error], RefusalReason], ...] = (
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much one question may take. `answer_bytes` stays below what one NATS message carries by default."""
+    """How much one question may take; the memory is limited for all of them together, when the file is opened.
+
+    `answer_bytes` stays below what one NATS message carries by default; `frame_bytes` is for a result in Arrow.
+    """
 
     rows: int = 10_000
     seconds: float = 10.0
     answer_bytes: int = 900_000
+    frame_bytes: int = 64 * 2**20
 
 
 DEFAULT_LIMITS = Limits()
 
 
+class Halted(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the projections do not follow the log: the fault's name and sentence, and the position they stand at."""
+
+    position: int
+    fault: str
+    detail: str
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A position to look back to, and the catalogue whose tables and views are to stand as they did then."""
+
+    position: int
+    catalogue: Catalogue
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The rows a question found, as JSON has them, and up to which position the log was known.
 
-    `truncated`: there were more rows than a limit allowed. `lagging`: the position asked for was not reached in time.
-    `halted`: why the projections no longer follow the log; empty while they do.
+    `truncated`: there were more rows than a limit allowed. `halted`: the projections no longer follow the log, so that
+    this answer may be old; None while they do.
     """
 
     columns: tuple[str, ...]
     rows: list[list[object]]
     position: int
     truncated: bool = False
-    lagging: bool = False
-    halted: str = ""
+    halted: Halted | None = None
 
 
-def answer(connection: duckdb.DuckDBPyConnection, sql: str, limits: Limits = DEFAULT_LIMITS) -> Answer:
-    """Answer one question on a cursor of its own, in a read-only transaction that is always rolled back.
+class Asked(msgspec.Struct, frozen=True):
+    """A question that may be executed, once, on its cursor; and the position that its rows will know."""
+
+    cursor: duckdb.DuckDBPyConnection
+    statement: duckdb.Statement
+    position: int
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection, sql: str, limits: Limits = DEFAULT_LIMITS, past: Past | None = None
+) -> Answer:
+    """Answer one question with rows; see `asking`."""
+    with asking(connection, sql, limits, past) as asked:
+        asked.cursor.execute(asked.statement)
+        columns = tuple(str(column[0]) for column in asked.cursor.description or ())
+        rows, truncated = _fetch(asked.cursor, limits)
+    return Answer(columns=columns, rows=rows, position=asked.position, truncated=truncated)
+
+
+@contextmanager
+def asking(
+    connection: duckdb.DuckDBPyConnection, sql: str, limits: Limits, past: Past | None = None
+) -> Generator[Asked]:
+    """Let one question be executed on a cursor of its own, in a read-only transaction that is always rolled back.
 
     Raises:
         QueryRefused: *sql* is not exactly one SELECT or EXPLAIN, or it tried to write or to reach outside.
         QueryTimedOut: it was stopped at its time limit.
+        PositionNotReached: *past* is not past yet.
+        ProjectionsBroken: the file cannot be read.
     """
     cursor = connection.cursor()
     alarm = threading.Timer(limits.seconds, cursor.interrupt)
     try:
         statement = _one_question(cursor, sql)
+        if past is not None:
+            look_back(cursor, past.catalogue, past.position)
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         alarm.start()
         try:
-            position = read_checkpoint(cursor).position
-            cursor.execute(statement)
-            columns = tuple(str(column[0]) for column in cursor.description or ())
-            rows, truncated = _fetch(cursor, limits)
+            yield Asked(cursor, statement, _known(cursor, past))
         finally:
             alarm.cancel()
             cursor.execute("ROLLBACK")
     except duckdb.InterruptException as error:
         raise QueryTimedOut(limits.seconds) from error
     except duckdb.Error as error:
+        if _is_ours(error):
+            raise ProjectionsBroken(str(error).splitlines()[0]) from error
         raise QueryRefused(_reason(error), str(error).strip()) from error
     finally:
         cursor.close()
-    return Answer(columns=columns, rows=rows, position=position, truncated=truncated)
+
+
+def _known(cursor: duckdb.DuckDBPyConnection, past: Past | None) -> int:
+    reached = read_checkpoint(cursor).position
+    if past is None:
+        return reached
+    if past.position > reached:
+        raise PositionNotReached(past.position, reached)
+    return past.position
 
 
 def _one_question(cursor: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
@@ -129,5 +186,11 @@ def _plain(value: object) -> object:
             return repr(value)
 
 
-def _reason(error: duckdb.Error) -> RefusalReason:
+def _reason(error: duckdb.Error) -> Reason:
     return next(reason for kind, reason in REASONS if isinstance(error, kind))
+
+
+def _is_ours(error: duckdb.Error) -> bool:
+    """Whether the file or the database itself failed, whatever was asked."""
+    broken = isinstance(error, duckdb.IOException | duckdb.FatalException | duckdb.InternalException)
+    return broken or str(error).startswith(CORRUPT)

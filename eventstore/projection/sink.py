@@ -47,7 +47,7 @@ class Sink:
         if self.checkpoint.log_created_ns == 0:
             with self._lock:
                 bound = Checkpoint(log_created_ns=log.created_ns)
-                write_checkpoint(self._writer, bound)
+                self._commit({}, bound)
                 self.checkpoint = bound
 
     def write(self, batch: Sequence[Recorded]) -> Checkpoint:
@@ -74,6 +74,14 @@ class Sink:
             if not self._closed:
                 self._closed = True
                 self._writer.execute("CHECKPOINT")
+                self._writer.close()
+                self._root.close()
+
+    def abandon(self) -> None:
+        """Let go of a file that is about to be replaced, whatever state it is in."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
                 self._writer.close()
                 self._root.close()
 

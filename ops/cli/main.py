@@ -19,7 +19,14 @@ from eventstore.errors import (
     StoreUnavailable,
     UnknownEventType,
 )
-from eventstore.projection.errors import ProjectionsBusy, ProjectionsMissing, QueryRefused
+from eventstore.projection.errors import (
+    PositionNotReached,
+    ProjectionsBroken,
+    ProjectionsBusy,
+    ProjectionsMissing,
+    QueryRefused,
+    QueryTimedOut,
+)
 from ops.cli.app import app
 from ops.cli.errors import CommandFailed
 
@@ -47,14 +54,19 @@ def run(arguments: Sequence[str]) -> int:
 
 def _log_failed(error: EventStoreError) -> int:
     match error:
-        case QueryRefused():
-            return _failed(f"{error}. The views there are: esper query --list", 2)
+        case QueryRefused() | QueryTimedOut():
+            from ops.cli.asking import hint
+
+            return _failed(f"{error}\nhint: {hint(error)}", 2)
+        case PositionNotReached():
+            return _failed(str(error), 2)
         case (
             StoreUnavailable()
             | KeyMissing()
             | KeyRefused()
             | LogMisconfigured()
             | ServerError()
+            | ProjectionsBroken()
             | ProjectionsBusy()
             | ProjectionsMissing()
         ):

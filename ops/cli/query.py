@@ -1,26 +1,30 @@
 """`esper query` and `esper project`: the log as tables, asked in SQL."""
 
-import csv
+import asyncio
 import sys
-from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
+from typing import Annotated
 
+import duckdb
 import msgspec
+from cyclopts import Parameter
 
 from actors.projector import CATALOGUE, ask_projector, ask_rebuild
-from eventstore.errors import LogCorrupt, LogReplaced, UnknownEventType
 from eventstore.projection.checkpoint import Checkpoint, read_checkpoint
+from eventstore.projection.errors import QueryRefused
 from eventstore.projection.file import open_file
 from eventstore.projection.live import Question
-from eventstore.projection.query import Answer, answer
 from eventstore.projection.rebuild import content_hash, open_for, rebuild
 from eventstore.projection.runner import catch_up
-from ops.cli.errors import CommandFailed, NoLog
+from ops.cli.answers import Mode, show
+from ops.cli.asking import ask
+from ops.cli.errors import CommandFailed
 from ops.cli.log import OpenLog, open_log
 from ops.cli.options import DEFAULTS, Options
 from ops.cli.output import print_json, print_table, say
 
-DATABASE = "projections.duckdb"
+VIEWS = tuple((view.name, view.help) for view in CATALOGUE.views)
 
 
 class Projected(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,31 +35,78 @@ class Projected(msgspec.Struct, frozen=True, kw_only=True):
     tables: dict[str, str]
 
 
-async def query(
+def query(
     sql: str = "",
     *,
-    list: bool = False,  # noqa: A002 - the option is called --list
-    csv: bool = False,
+    file: Annotated[Path | None, Parameter(name=("--file", "-f"))] = None,
+    at: int | None = None,
+    list: Annotated[bool, Parameter(negative="")] = False,  # noqa: A002 - the option is called --list
+    csv: Annotated[bool, Parameter(negative="")] = False,
+    markdown: Annotated[bool, Parameter(negative="")] = False,
     options: Options = DEFAULTS,
 ) -> None:
-    """Ask the projections one question in SQL (DuckDB's); nothing that it says can change anything.
+    """Ask the projections in SQL (DuckDB's); nothing that it says can change anything.
+
+    Without a question, on a terminal, it asks for one after the other.
 
     Args:
         sql: One SELECT, such as "select * from run_summary".
+        file: Ask what this file holds: one or more SELECTs.
+        at: Answer as the tables were at this position of the log.
         list: Show the views there are and what each answers.
         csv: Print comma-separated values.
+        markdown: Print a Markdown table.
     """
+    mode = _mode(csv=csv, markdown=markdown, json=options.json)
     if list:
         _show_views(options)
-        return
-    if not sql:
+    elif file is not None and sql:
+        raise CommandFailed("ask one thing: either a question or a file of them")
+    elif sql:
+        show(asyncio.run(ask(sql, at, options)), mode)
+    elif file is not None:
+        _ask_all(_questions_in(file), at, mode, options)
+    elif sys.stdin.isatty():
+        from ops.cli.prompt import Prompt, converse
+
+        prompt = Prompt(lambda asked, then: asyncio.run(ask(asked, then, options)), VIEWS, mode)
+        if at is not None:
+            prompt.take(f".at {at}")
+        converse(prompt, options.folder / "query_history")
+    else:
         raise CommandFailed('what is the question? esper query "select * from run_summary", or esper query --list')
-    found = await _answer(sql, options)
-    _show_answer(found, as_csv=csv, as_json=options.json)
-    if found.truncated:
-        say(f"only the first {len(found.rows)} rows: ask for less, or aggregate")
-    if found.lagging or found.halted:
-        say(f"as of position {found.position}: {found.halted or 'the projector has not caught up with the log yet'}")
+
+
+def _mode(*, csv: bool, markdown: bool, json: bool) -> Mode:
+    if csv + markdown + json > 1:
+        raise CommandFailed("choose one of --csv, --markdown and --json")
+    if csv:
+        return "csv"
+    if markdown:
+        return "markdown"
+    return "json" if json else "table"
+
+
+def _ask_all(questions: tuple[str, ...], at: int | None, mode: Mode, options: Options) -> None:
+    for number, asked in enumerate(questions):
+        if number and mode != "json":
+            sys.stdout.write("\n")
+        show(asyncio.run(ask(asked, at, options)), mode)
+
+
+def _questions_in(file: Path) -> tuple[str, ...]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"cannot read {file}: {error}") from error
+    try:
+        with duckdb.connect() as parser:
+            questions = tuple(statement.query for statement in parser.extract_statements(text))
+    except duckdb.Error as error:
+        raise QueryRefused("not_sql", str(error).strip()) from error
+    if not questions:
+        raise CommandFailed(f"{file} holds no question")
+    return questions
 
 
 async def project(*, rebuild: bool = False, options: Options = DEFAULTS) -> None:
@@ -74,33 +125,6 @@ async def project(*, rebuild: bool = False, options: Options = DEFAULTS) -> None
         print_table(("table", "digest"), sorted(found.tables.items()))
     else:
         say("the digests of the tables are for when the stack is down: its projector has the file")
-
-
-async def _answer(sql: str, options: Options) -> Answer:
-    database = options.folder / DATABASE
-    try:
-        async with open_log(options) as log:
-            if log.stack_up:
-                head = (await log.store.identity()).last_position
-                return await ask_projector(log.bus, Question(sql=sql, min_position=head))
-            return await _answer_from_file(log, sql)
-    except NoLog:
-        if not database.exists():
-            raise
-        say("there is no log here to catch up with: the answer is the file's")
-        with closing(open_file(database)) as connection:
-            return answer(connection, sql)
-
-
-async def _answer_from_file(log: OpenLog, sql: str) -> Answer:
-    """Nobody owns the file, so bring it up to the log first."""
-    try:
-        with closing(await open_for(log.store, log.place.database, CATALOGUE)) as sink:
-            await catch_up(log.store, sink)
-            return answer(sink.connection, sql)
-    except (LogCorrupt, LogReplaced, UnknownEventType) as error:
-        with closing(open_file(log.place.database)) as connection:
-            return msgspec.structs.replace(answer(connection, sql), halted=str(error))
 
 
 async def _projected_up(log: OpenLog, *, anew: bool) -> Projected:
@@ -126,23 +150,7 @@ async def _projected_down(log: OpenLog, *, anew: bool) -> Projected:
 
 
 def _show_views(options: Options) -> None:
-    views = [{"view": view.name, "answers": view.help} for view in CATALOGUE.views]
     if options.json:
-        print_json(views)
+        print_json({"view": name, "answers": answers} for name, answers in VIEWS)
     else:
-        print_table(("view", "answers"), [(view["view"], view["answers"]) for view in views])
-
-
-def _show_answer(found: Answer, *, as_csv: bool, as_json: bool) -> None:
-    if as_json:
-        print_json(dict(zip(found.columns, row, strict=True)) for row in found.rows)
-    elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(found.columns)
-        writer.writerows(found.rows)
-    else:
-        print_table(found.columns, [_cells(row) for row in found.rows])
-
-
-def _cells(row: Sequence[object]) -> tuple[str, ...]:
-    return tuple("" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value) for value in row)
+        print_table(("view", "answers"), VIEWS)

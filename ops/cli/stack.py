@@ -100,6 +100,12 @@ def _print_status(found: StackStatus, stack: StackFile) -> None:
         epoch = epochs.get(process.name, "")
         rows.append((process.name, state, str(process.pid or ""), str(process.restarts), epoch, lag))
     print_table(("process", "state", "pid", "restarts", "epoch", "waiting"), rows)
+    if found.projected is None:
+        say("the projector does not answer questions")
+    else:
+        say(f"projected to position {found.projected.position} of {found.projected.head}, lag {found.projected.lag}")
+        if found.projected.halted:
+            say(f"halted: {found.projected.halted}")
 
 
 _DURABILITY = {True: "on disk", False: "NOT on disk yet when acknowledged", None: "unknown: the server does not say"}

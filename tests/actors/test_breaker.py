@@ -7,6 +7,7 @@ import pytest
 
 from actors.breaker import BREAKER, BreakerSettings, BreakerState
 from actors.clock import VirtualClock
+from actors.dispatch import dispatch
 from actors.guard import BreakerOpen, Guard
 from actors.guarded import GuardedBus
 from esper.leyline.registry import EVENTS
@@ -14,7 +15,7 @@ from esper.leyline.v1.enums_pb2 import CircuitBreakerState as State
 from esper.leyline.v1.fabric_pb2 import BreakerStateChanged, ForceBreaker, ObserveBreaker
 from eventstore.errors import StoreUnavailable
 from eventstore.memory import MemoryBus, MemoryStore
-from eventstore.store import StreamName
+from eventstore.store import Context, StreamName
 from tests.eventstore.vocabulary import command
 
 CLOSED, OPEN, HALF_OPEN = State.CIRCUIT_STATE_CLOSED, State.CIRCUIT_STATE_OPEN, State.CIRCUIT_STATE_HALF_OPEN
@@ -145,6 +146,39 @@ async def test_a_restart_takes_up_where_the_log_says(away_s: float, left_s: floa
     await patient.guard.restore()
     assert patient.guard.state == OPEN
     assert patient.guard.retry_in_s == pytest.approx(left_s)
+
+
+async def force(patient: Patient, state: State, open_s: float = 0.0) -> None:
+    now_ns = patient.clock.now_ns()
+    forced = ForceBreaker(state=state, by="ann", reason="maintenance", open_s=open_s, forced_at_ns=now_ns)
+    context = Context(command_id=f"{now_ns:032x}", command_type="force", recorded_at_ns=now_ns, actor="operator")
+    await dispatch(patient.store, BREAKER, StreamName("breaker", "urza-publish"), forced, context)
+
+
+async def test_a_forced_breaker_refuses_for_as_long_as_was_said_and_then_probes():
+    patient = Patient()
+    await patient.call()
+    await force(patient, OPEN, open_s=600)
+    patient.clock.advance(1)
+    with pytest.raises(BreakerOpen):
+        await patient.call()
+    patient.clock.advance(597)
+    with pytest.raises(BreakerOpen):
+        await patient.call()
+    patient.clock.advance(2)
+    await patient.call()
+    assert await patient.recorded() == [OPEN, HALF_OPEN]
+
+
+async def test_a_breaker_that_is_forced_closed_lets_calls_through_again():
+    patient = Patient()
+    await patient.fail(3)
+    await force(patient, CLOSED)
+    patient.clock.advance(1)
+    await patient.call()
+    await patient.fail(2)
+    assert patient.guard.state == CLOSED
+    assert await patient.recorded() == [OPEN, CLOSED]
 
 
 class Away(MemoryStore):

@@ -100,8 +100,10 @@ async def test_the_projections_halt_at_it_and_say_so_in_every_answer(nats_server
         following.cancel()
         await asyncio.wait({following})
         await live.close()
-    assert (before.rows, before.halted, after.rows) == ([[HEAD]], "", [[HEAD]])
-    assert "google.protobuf.StringValue v1, unknown to this program: upgrade it" in after.halted
+    assert (before.rows, before.halted, after.rows) == ([[HEAD]], None, [[HEAD]])
+    assert after.halted is not None
+    assert (after.halted.fault, after.halted.position) == ("UnknownEventType", HEAD)
+    assert "google.protobuf.StringValue v1, unknown to this program: upgrade it" in after.halted.detail
 
 
 def test_the_commands_name_the_position_and_exit_with_no(esper: Esper, ahead: Path) -> None:

@@ -21,6 +21,14 @@ def test_the_stack_comes_up_tells_how_it_is_and_goes_down(folder: str, capsys: p
     found = json.loads(capsys.readouterr().out)
     assert (found["durable"], found["silent"]) == (True, [])
     assert {process["state"] for process in found["stack"]["processes"]} == {"ready"}
+    assert found["projected"]["position"] <= found["projected"]["head"]
+    assert found["projected"]["halted"] == ""
+    assert run(["query", "select max(position) as head from events", "--json", "--folder", folder]) == 0
+    head = json.loads(capsys.readouterr().out)["head"]
+    assert run(["query", "select max(position) as head from events", "--at", "1", "--json", "--folder", folder]) == 0
+    assert json.loads(capsys.readouterr().out)["head"] == 1 < head
+    assert run(["status", "--folder", folder]) == 0
+    assert f"of {head}, lag " in capsys.readouterr().err
     assert run(["down", "--folder", folder, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stopped"]
 

@@ -12,7 +12,8 @@ from actors.projector import CATALOGUE
 from esper.leyline.registry import EVENTS
 from eventstore.memory import MemoryStore
 from eventstore.projection.batches import Batching, batched
-from eventstore.projection.errors import QueryRefused
+from eventstore.projection.declare import Catalogue
+from eventstore.projection.errors import PositionNotReached, QueryRefused
 from eventstore.projection.live import LiveProjections, Question
 from eventstore.projection.rebuild import content_hash, rebuild
 from eventstore.projection.sink import Sink
@@ -55,14 +56,23 @@ async def test_a_reader_sees_what_was_written_before_it_asked(store: MemoryStore
     async with following(store, path) as live:
         await tell_run(store, "e" * 32)
         found = await live.ask(Question(sql=COUNT, min_position=await head(store)))
-        assert (found.rows, found.lagging) == ([[await count_events(store)]], False)
+        assert found.rows == [[await count_events(store)]]
 
 
-async def test_a_position_that_does_not_come_in_time_is_answered_as_lagging(store: MemoryStore, path: Path):
+async def test_a_position_that_does_not_come_in_time_is_a_named_error(store: MemoryStore, path: Path):
     async with following(store, path) as live:
-        found = await live.ask(Question(sql="select 1", min_position=await head(store) + 1, wait_s=0.05))
-        assert found.lagging
-        assert found.rows == [[1]]
+        last = await head(store)
+        await live.ask(Question(sql="select 1", min_position=last))
+        with pytest.raises(PositionNotReached) as late:
+            await live.ask(Question(sql="select 1", min_position=last + 1, wait_s=0.05))
+        assert (late.value.asked, late.value.reached) == (last + 1, last)
+
+
+async def test_the_past_is_asked_as_soon_as_it_is_there_and_the_future_is_refused(store: MemoryStore, path: Path):
+    async with following(store, path) as live:
+        assert (await live.ask(Question(sql="select max(position) from events", at=7))).rows == [[7]]
+        with pytest.raises(PositionNotReached):
+            await live.ask(Question(sql="select 1", at=await head(store) + 1, wait_s=0.05))
 
 
 async def test_questions_are_answered_beside_each_other(store: MemoryStore, path: Path):
@@ -76,7 +86,7 @@ async def test_a_refused_question_leaves_the_projections_at_work(store: MemorySt
     async with following(store, path) as live:
         with pytest.raises(QueryRefused):
             await live.ask(Question(sql="delete from events"))
-        assert not (await live.ask(Question(sql="select 1", min_position=await head(store)))).lagging
+        assert (await live.ask(Question(sql="select 1", min_position=await head(store)))).rows == [[1]]
 
 
 async def test_a_rebuild_between_writes_and_questions_loses_and_doubles_nothing(store: MemoryStore, path: Path):
@@ -100,8 +110,10 @@ async def test_a_replaced_log_halts_the_projections_which_go_on_answering(store:
     await tell_run(other, "e" * 32)
     async with following(other, path) as live:
         found = await live.ask(Question(sql="select run_id from run_summary", min_position=10**6))
-        assert (found.rows, found.lagging) == ([["f" * 32]], True)
-        assert "not the log of the checkpoint" in found.halted
+        assert found.rows == [["f" * 32]]
+        assert found.halted is not None
+        assert (found.halted.fault, found.halted.position) == ("LogReplaced", live.checkpoint.position)
+        assert "not the log of the checkpoint" in found.halted.detail
 
 
 async def test_a_rebuild_on_purpose_takes_over_the_new_log(store: MemoryStore, path: Path):
@@ -113,7 +125,50 @@ async def test_a_rebuild_on_purpose_takes_over_the_new_log(store: MemoryStore, p
         await live.rebuild()
         await tell_run(other, "d" * 32)
         found = await live.ask(Question(sql="select run_id from run_summary", min_position=await head(other)))
-        assert (found.rows, found.halted) == ([["e" * 32], ["d" * 32]], "")
+        assert (found.rows, found.halted) == ([["e" * 32], ["d" * 32]], None)
+
+
+class Held(MemoryStore):
+    """A log whose reading waits until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(EVENTS)
+        self.free = asyncio.Event()
+
+    async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
+        await self.free.wait()
+        async for recorded in super().read_all(after=after, until=until):
+            yield recorded
+
+
+async def test_a_file_of_an_older_version_answers_while_its_successor_is_built(path: Path):
+    store = Held()
+    await tell_run(store)
+    store.free.set()
+    await rebuild(store, path, Catalogue((CATALOGUE.projections[0],)))
+    store.free.clear()
+    async with following(store, path) as live:
+        await live.ask(Question(sql="select 1", min_position=10**6))
+        old = await live.ask(Question(sql=COUNT))
+        assert old.rows == [[await count(store)]]
+        assert old.halted is not None
+        assert old.halted.fault == "ProjectionsOutdated"
+        with pytest.raises(QueryRefused, match="gate_checks"):
+            await live.ask(Question(sql="select count(*) from gate_checks"))
+        store.free.set()
+        await until_followed(live)
+        new = await live.ask(Question(sql="select count(*) > 0 from gate_checks", min_position=await head(store)))
+        assert (new.rows, new.halted) == ([[True]], None)
+
+
+async def count(store: Held) -> int:
+    return len([event async for event in MemoryStore.read_all(store)])
+
+
+async def until_followed(live: LiveProjections) -> None:
+    async with asyncio.timeout(30):
+        while (await live.ask(Question(sql="select 1"))).halted is not None:
+            pass
 
 
 async def collect(events: AsyncGenerator[Recorded, None], batching: Batching) -> list[list[Recorded]]:

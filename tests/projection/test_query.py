@@ -44,7 +44,45 @@ FORBIDDEN = {
     "select * from nowhere": "unknown_name",
     "select nothing from events": "unknown_name",
     "select 'a'::int": "failed",
+    "select * from read_text('/etc/passwd')": "outside_access",
+    "select * from read_blob('/etc/passwd')": "outside_access",
+    "select * from read_json('/etc/passwd')": "outside_access",
+    "select * from read_duckdb('{folder}/secret.csv')": "outside_access",
+    "select * from sniff_csv('{folder}/secret.csv')": "outside_access",
+    "select * from parquet_metadata('{folder}/secret.csv')": "outside_access",
+    "select * from query('from read_text(''{folder}/secret.csv'')')": "outside_access",
+    "select * from query('delete from events')": "not_sql",
+    "explain analyze select * from read_text('{folder}/secret.csv')": "outside_access",
+    "copy (select 1) to '{folder}/stolen.parquet' (format parquet)": "not_a_question",
+    "copy events from '{folder}/secret.csv'": "not_a_question",
+    "import database '{folder}'": "not_a_question",
+    "call enable_logging(storage = 'file', storage_path = '{folder}/log')": "not_a_question",
+    "select * from enable_logging(storage = 'file', storage_path = '{folder}/log')": "failed",
+    "select * from enable_profiling()": "failed",
+    "set enable_external_access = true": "not_a_question",
+    "reset lock_configuration": "not_a_question",
+    "pragma enable_profiling": "not_a_question",
+    "select getenv('HOME')": "unknown_name",
+    "select * from pragma_database_list()": "unknown_name",
+    "select * from force_checkpoint()": "writes",
+    "select * from duckdb_secrets()": "outside_access",
+    "create secret s (type s3)": "not_a_question",
+    "create macro m() as 1": "not_a_question",
+    "use system": "not_a_question",
+    "use main": "not_a_question",
+    "detach projections": "not_a_question",
+    "vacuum": "not_a_question",
+    "select " + "(" * 5000 + "1" + ")" * 5000: "not_sql",
+    "select " + "1 + " * 100_000 + "1": "not_sql",
+    "select list(range) from range(1000000000)": "too_much_memory",
 }
+RUNAWAYS = (
+    "select count(*) from range(1000000) a, range(1000000) b",
+    "with recursive t as (select 1 as n union all select n + 1 from t) select max(n) from t",
+    "select sum(range) from range(100000000000)",
+    "select * from range(100000000) order by hash(range)",
+    "select sleep_ms(100000)",
+)
 
 
 @pytest.fixture
@@ -57,7 +95,7 @@ def listing(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-@pytest.mark.parametrize("sql", FORBIDDEN)
+@pytest.mark.parametrize("sql", FORBIDDEN, ids=lambda sql: sql[:60])
 async def test_what_is_not_one_harmless_question_is_refused_and_changes_nothing(filled: Sink, secret: Path, sql: str):
     before, files = content_hash(filled.connection.cursor()), listing(secret)
     with pytest.raises(QueryRefused) as refusal:
@@ -111,9 +149,10 @@ async def test_an_answer_stops_at_its_size_limit_and_says_so(filled: Sink):
     assert (len(found.rows), found.truncated) == (49, True)
 
 
-async def test_a_question_is_stopped_at_its_time_limit(filled: Sink):
-    with pytest.raises(QueryTimedOut):
-        answer(filled.connection, "select count(*) from range(1000000) a, range(1000000) b", Limits(seconds=0.2))
+@pytest.mark.parametrize("sql", RUNAWAYS)
+async def test_a_question_is_stopped_at_its_time_limit(filled: Sink, sql: str):
+    with pytest.raises(QueryTimedOut, match=r"0\.2 s"):
+        answer(filled.connection, sql, Limits(seconds=0.2))
     assert answer(filled.connection, "select 1").rows == [[1]]
 
 
