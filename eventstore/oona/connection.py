@@ -37,6 +37,7 @@ class Connection:
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._back = asyncio.Event()
         self._forbidden: set[str] = set()
+        self._shut_out: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def open(
         self,
@@ -74,13 +75,26 @@ class Connection:
         if url.startswith("tls:"):
             options["tls"] = ssl.create_default_context(cafile=authority or None)
         try:
-            async with asyncio.timeout(wait_s):
-                await self._client.connect(url.split(","), **options)
+            await self._connect(url, options, wait_s)
         except (TimeoutError, OSError, nats.errors.Error) as error:
             doing = f"connecting to {without_password(url)}"
             why = str(error) or str(self._client.last_error or "") or f"no answer within {wait_s:g} s"
             raise StoreUnavailable(doing, why) from error
         self._back.set()
+
+    async def _connect(self, url: str, options: dict[str, Any], wait_s: float) -> None:
+        """Connect; give up in time, or at once where we are turned away: nats-py itself goes on knocking for ever."""
+        connecting = asyncio.ensure_future(self._client.connect(url.split(","), **options))
+        try:
+            await asyncio.wait({connecting, self._shut_out}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise TimeoutError
+            await connecting
+        finally:
+            # One cancellation may be lost: `asyncio.wait_for` of Python 3.11 swallows it when it ends at that moment.
+            while not connecting.done():
+                connecting.cancel()
+                await asyncio.wait({connecting}, timeout=_WORD_LATE_S)
 
     async def close(self) -> None:
         """Close the connection; harmless when the server is gone or it is closed already."""
@@ -192,6 +206,8 @@ class Connection:
             raise StoreUnavailable(doing, "not connected")
 
     async def _on_error(self, error: Exception) -> None:
+        if "authorization violation" in str(error).lower() and not self._shut_out.done():
+            self._shut_out.set_result(None)
         told = _FORBIDDEN.search(str(error).lower())
         if told:
             self._forbidden.add(told[1])
