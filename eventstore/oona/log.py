@@ -14,21 +14,31 @@ from eventstore.oona.monitor import is_durable
 from eventstore.oona.nonces import OonaNonces
 from eventstore.oona.store import OonaStore
 from eventstore.oona.streams import StreamSizes, ensure
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.signing import Keys
 from eventstore.store import EventTypes
 
 
 class Oona:
-    """A connection to the log: `store` to record and read, `bus` to command and ask, `dead` for what was given up.
+    """A connection to the log: `store` to record and read, `bus` to command and ask, `dead` for what was given up,
+    `telemetry` for what is measured.
 
     `durable` says whether an acknowledgement means that the bytes are on the disk; it is True only if the server's
     monitor was asked and said so.
     """
 
     def __init__(
-        self, connection: Connection, store: OonaStore, bus: OonaBus, dead: DeadLetters, *, durable: bool
+        self,
+        connection: Connection,
+        store: OonaStore,
+        bus: OonaBus,
+        dead: DeadLetters,
+        telemetry: OonaTelemetry,
+        *,
+        durable: bool,
     ) -> None:
         self._connection = connection
+        self.telemetry = telemetry
         self.dead = dead
         self.store = store
         self.bus = bus
@@ -76,7 +86,8 @@ async def connect(
         raise
     codec = CommandCodec(keys, commands)
     bus = OonaBus(jetstream, codec, commits, OonaNonces(jetstream))
-    return Oona(connection, OonaStore(jetstream, commits), bus, DeadLetters(jetstream, codec), durable=durable)
+    dead, telemetry = DeadLetters(jetstream, codec), OonaTelemetry(jetstream, keys)
+    return Oona(connection, OonaStore(jetstream, commits), bus, dead, telemetry, durable=durable)
 
 
 @asynccontextmanager
