@@ -9,6 +9,7 @@ from actors.guard import Guard
 from actors.place import Bus, Fabric
 from eventstore.errors import StoreUnavailable
 from eventstore.oona.dead import DeadLetters
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.store import (
     DELIVERIES_AT_MOST,
     AlarmBus,
@@ -94,6 +95,11 @@ class GuardedLog:
     def dead(self) -> DeadLetters:
         """What was given up."""
         return self._fabric.dead
+
+    @property
+    def telemetry(self) -> OonaTelemetry:
+        """The lane for telemetry; what is shed there is no breaker's failure."""
+        return self._fabric.telemetry
 
     @property
     def durable(self) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from eventstore.blobs import FolderBlobs
 from eventstore.oona.dead import DeadLetters
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.signing import Keys
 from eventstore.snapshot import Snapshots
 from eventstore.store import AlarmBus, CommandBus, EventStore, QueryBus
@@ -36,13 +37,16 @@ class Log(Protocol):
 
 
 class Fabric(Log, Protocol):
-    """A log on a server, with the messages that were given up there, and a lane for emergencies."""
+    """A log on a server, with the messages that were given up there, a lane for emergencies and one for telemetry."""
 
     @property
     def alarms(self) -> AlarmBus: ...
 
     @property
     def dead(self) -> DeadLetters: ...
+
+    @property
+    def telemetry(self) -> OonaTelemetry: ...
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

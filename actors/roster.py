@@ -53,7 +53,7 @@ ROSTER = (
         module="actors.warden",
         function="run_warden",
         aggregate_id="warden",
-        readers=frozenset({"warden", "dead-letters"}),
+        readers=frozenset({"warden", "dead-letters", "warden-breakers"}),
         needs_server=True,
     ),
     Entry(
@@ -61,6 +61,7 @@ ROSTER = (
         module="actors.projector",
         function="run_projector",
         aggregate_id="projector",
+        readers=frozenset({"telemetry"}),
         serves="esper.qry.projections",
         needs_disk=True,
     ),

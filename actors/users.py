@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from eventstore.oona.credentials import User
-from eventstore.oona.streams import ADVISORY, COMMANDS, DEAD_LETTERS, EMERGENCY, EVENTS
+from eventstore.oona.streams import ADVISORY, COMMANDS, DEAD_LETTERS, EMERGENCY, EVENTS, TELEMETRY
 
 _INBOX = "_INBOX.>"
 # What every client asks: about streams, for one message, and to read the log without leaving a trace in it.
@@ -50,7 +50,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 
 _ALARM = "esper.emg.warden"
 ROLES: Mapping[str, Role] = {
-    "trainer": Role(records=("run", "seed", "policy", "report"), commands=("urza",)),
+    "trainer": Role(records=("run", "seed", "policy", "report"), commands=("urza",), also=("esper.tel.tolaria.*",)),
     "urza": Role(
         records=("blueprint", "kernel", "actor", "breaker"),
         commands=("tezzeret",),
@@ -66,13 +66,20 @@ ROLES: Mapping[str, Role] = {
         also=(_ALARM,),
     ),
     "warden": Role(
-        records=("deadletter", "emergency", "actor", "breaker"),
-        reads=((EMERGENCY, "warden"), (DEAD_LETTERS, "dead-letters"), (ADVISORY, "dead-letters")),
-        serves=("esper.health.warden",),
-        also=(_ALARM, "esper.nonce.warden.*", f"esper.dead.{COMMANDS}.*.*"),
+        records=("deadletter", "emergency", "actor", "breaker", "fabric"),
+        reads=(
+            (EMERGENCY, "warden"),
+            (DEAD_LETTERS, "dead-letters"),
+            (ADVISORY, "dead-letters"),
+            (EVENTS, "warden-breakers"),
+        ),
+        serves=("esper.health.warden", "esper.qry.fabric"),
+        also=(_ALARM, "esper.nonce.warden.*", f"esper.dead.{COMMANDS}.*.*", "$JS.API.CONSUMER.LIST.*"),
     ),
     "projector": Role(
-        records=("breaker",), serves=("esper.health.projector", "esper.qry.projections.>", "esper.qry.projections")
+        records=("breaker",),
+        reads=((TELEMETRY, "telemetry"),),
+        serves=("esper.health.projector", "esper.qry.projections.>", "esper.qry.projections"),
     ),
     "operator": Role(records=("deadletter",), commands=("*",), also=(f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}",)),
     "reader": Role(),

@@ -1,4 +1,4 @@
-"""The warden: hears emergencies, buries what nobody gave up, and records every dead letter as an event."""
+"""The warden: hears emergencies, buries what nobody gave up, records every dead letter, watches how deep queues are."""
 
 import asyncio
 
@@ -7,6 +7,7 @@ from actors.dead_letters import Registrar
 from actors.emergency import FloodGuard
 from actors.epoch import begin_epoch
 from actors.place import Fabric, Place
+from actors.watch import FabricWatch
 
 
 async def run_warden(log: Fabric, place: Place, clock: Clock | None = None) -> None:
@@ -16,6 +17,7 @@ async def run_warden(log: Fabric, place: Place, clock: Clock | None = None) -> N
     registrar = Registrar(log.store, log.dead, clock, "warden", epoch)
     async with asyncio.TaskGroup() as group:
         group.create_task(FloodGuard(log, clock, epoch).run())
+        group.create_task(FabricWatch(log, clock, epoch).run())
         group.create_task(log.dead.bury_exhausted())
         group.create_task(_record_burials(log, registrar))
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import duckdb
 import msgspec
 
 from eventstore.errors import LogCorrupt, LogReplaced, UnknownEventType
@@ -111,6 +112,16 @@ class LiveProjections:
             await self._say("")
             self._rebuilt.set()
             return self._sink.checkpoint
+
+    async def beside(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+        """Run *work*, which may write into the catalogue's annex, between two other writings; return its result."""
+
+        def worked() -> Result:
+            with self._sink.connection.cursor() as cursor:
+                return work(cursor)
+
+        async with self._writing:
+            return await self._in_thread(worked)
 
     async def close(self) -> None:
         """Let go of the file, after the questions that are being answered."""

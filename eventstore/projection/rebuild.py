@@ -64,7 +64,8 @@ async def build_beside(store: EventStore, path: Path, catalogue: Catalogue, batc
     building = building_path(path)
     for leftover in (building, _write_ahead(building)):
         leftover.unlink(missing_ok=True)
-    fresh = Sink(building, catalogue)
+    # The annex is that of the file in use: nothing of it is rebuilt.
+    fresh = Sink(building, msgspec.structs.replace(catalogue, annex=None))
     try:
         await catch_up(store, fresh, batching)
     except BaseException:
