@@ -6,13 +6,16 @@ from typing import TypeAlias
 
 import msgspec
 
+from actors.hearing import hear
 from actors.logs import logger
-from actors.place import Log, Place
+from actors.place import Fabric, Log, Place
+from esper.nissa import measured
 from esper.nissa.projections import PROJECTIONS
 from esper.nissa.questions import questions
 from eventstore.errors import EventStoreError, StoreUnavailable
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.projection.checkpoint import Checkpoint
-from eventstore.projection.declare import Catalogue
+from eventstore.projection.declare import Annex, Catalogue, Retention
 from eventstore.projection.errors import QueryRefused, QueryTimedOut, RefusalReason
 from eventstore.projection.live import LiveProjections, Question
 from eventstore.projection.query import Answer
@@ -20,7 +23,16 @@ from eventstore.store import QueryBus, Request
 
 QUERIES = "esper.qry.projections"
 REBUILDS = "esper.qry.projections.rebuild"
-CATALOGUE = Catalogue(PROJECTIONS, questions())
+ANNEX = Annex(
+    name=measured.NAME,
+    tables=measured.TABLES,
+    views=measured.views(),
+    kept=(
+        Retention(table=measured.POINTS, column="measured_at", days=measured.KEPT_DAYS, rows=measured.ROWS_AT_MOST),
+        Retention(table=measured.REFUSED, column="heard_at", days=measured.KEPT_DAYS, rows=measured.ROWS_AT_MOST),
+    ),
+)
+CATALOGUE = Catalogue(PROJECTIONS, questions(), ANNEX)
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
@@ -61,8 +73,13 @@ class ProjectorFailed(EventStoreError):
     """The projector could not do what it was asked; the message is the reason it gave."""
 
 
-async def run_projector(log: Log, place: Place) -> None:
-    """Project and answer until cancelled.
+async def run_stack_projector(log: Fabric, place: Place) -> None:
+    """Project what is recorded and what is measured, and answer, until cancelled; raises as `run_projector`."""
+    await run_projector(log, place, log.telemetry)
+
+
+async def run_projector(log: Log, place: Place, telemetry: OonaTelemetry | None = None) -> None:
+    """Project and answer until cancelled; hear *telemetry* too, if the log's fabric has it.
 
     Raises:
         ProjectionsBusy: another process owns the file.
@@ -72,6 +89,8 @@ async def run_projector(log: Log, place: Place) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(live.follow())
+            if telemetry is not None:
+                group.create_task(hear(telemetry, live, ANNEX))
             group.create_task(_serve(log.bus.requests(QUERIES), lambda data: _answer(live, data), group))
             group.create_task(_serve(log.bus.requests(REBUILDS), lambda _: _rebuild(live), group))
     finally:

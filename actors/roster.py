@@ -59,7 +59,7 @@ ROSTER = (
     Entry(
         name="projector",
         module="actors.projector",
-        function="run_projector",
+        function="run_stack_projector",
         aggregate_id="projector",
         readers=frozenset({"telemetry"}),
         serves="esper.qry.projections",

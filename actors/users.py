@@ -50,7 +50,11 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 
 _ALARM = "esper.emg.warden"
 ROLES: Mapping[str, Role] = {
-    "trainer": Role(records=("run", "seed", "policy", "report"), commands=("urza",), also=("esper.tel.tolaria.*",)),
+    "trainer": Role(
+        records=("run", "seed", "policy", "report"),
+        commands=("urza",),
+        also=("esper.tel.tolaria.*", "esper.tel.oona.*"),
+    ),
     "urza": Role(
         records=("blueprint", "kernel", "actor", "breaker"),
         commands=("tezzeret",),

@@ -26,6 +26,7 @@ from esper.api.fences import Fences
 from esper.api.growth import Growth
 from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, OpenLog, open_named
+from esper.api.measuring import measuring
 from esper.api.script import Script
 from esper.api.session import Session
 from esper.api.settings import GrowthSettings
@@ -62,6 +63,7 @@ def attach(
     settings: GrowthSettings | None = None,
     stateful: Mapping[str, Stateful | torch.Generator] | None = None,
     data: str = "",
+    telemetry: bool = True,
     say: Callable[[str], None] | None = None,
 ) -> Session:
     """Begin a training run of a wrapped *model*, or go on with one; use the result in a `with` statement.
@@ -70,7 +72,8 @@ def attach(
     held-out score (larger is better), or a mapping with "score" and, better, "loss". *log* is "embedded", "memory"
     or "nats://...". *resume* is "latest", a run's id or its unique beginning. *seed* fixes every random draw that
     Esper makes. *stateful* names whatever else must be saved with the run: schedulers, scalers, generators of your
-    loaders. *controller* None leaves every slot to your own hand.
+    loaders. *controller* None leaves every slot to your own hand. *telemetry* publishes what each step and epoch
+    measured where `esper query` finds it; with log="memory" there is none.
 
     Raises:
         NotWrapped: call `wrap` first.
@@ -89,6 +92,7 @@ def attach(
         settings=settings or GrowthSettings(),
         stateful=dict(stateful or {}),
         data=data,
+        telemetry=telemetry,
         say=say or _to_stdout,
     )
     refuse_unless_free(model)
@@ -149,6 +153,14 @@ def _session(script: Script, opened: OpenLog, place: Place, close: Callable[[], 
         last = _start(facts, trainer, fences, checkpoints, call)
     else:
         last = _go_on(begun, facts, trainer, fences, checkpoints, call)
+    measured = measuring(opened, run_id, wanted=script.telemetry)
+
+    def close_all() -> None:
+        try:
+            measured.close()
+        finally:
+            close()
+
     return Session(
         run_id=run_id,
         model=model,
@@ -159,7 +171,8 @@ def _session(script: Script, opened: OpenLog, place: Place, close: Callable[[], 
         settings=settings,
         facts=facts,
         last=last,
-        close=close,
+        measuring=measured,
+        close=close_all,
         say=script.say,
     )
 

@@ -11,6 +11,7 @@ from actors.weatherlight import host_in_process
 from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.memory import MemoryBus, MemoryStore
 from eventstore.oona import connect
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.store import EventStore
 
 EMBEDDED = "embedded"
@@ -28,11 +29,12 @@ class MemoryLog(NamedTuple):
 
 
 class OpenLog(NamedTuple):
-    """An open log on its background loop, and how to close both."""
+    """An open log on its background loop, how to close both, and its lane for telemetry if it has one."""
 
     log: Log
     loop: BackgroundLoop
     close: Callable[[], None]
+    telemetry: OonaTelemetry | None = None
 
 
 def open_named(log: str, place: Place) -> OpenLog:
@@ -85,4 +87,4 @@ def _at(url: str, monitor: str, place: Place, loop: BackgroundLoop, *, close_sta
             loop.stop()
             close_stack()
 
-    return OpenLog(oona, loop, close)
+    return OpenLog(oona, loop, close, oona.telemetry)

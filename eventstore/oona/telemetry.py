@@ -118,10 +118,10 @@ class TelemetryPublisher:
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """A packet of telemetry, verified: where it was stored, when, under which subject."""
+    """A packet of telemetry, verified: where it was stored, under which subject, and how often it was delivered."""
 
     position: int
-    stored_at_ns: int
+    attempt: int
     subject: str
     packet: bytes
 
@@ -177,7 +177,7 @@ class OonaTelemetry:
             if isinstance(packet, Refusal):
                 refused[packet.verdict] = refused.get(packet.verdict, 0) + 1
             else:
-                packets.append(Heard(raw.position, raw.stored_at_ns, raw.subject, packet))
+                packets.append(Heard(raw.position, raw.attempt, raw.subject, packet))
         if refused:
             _log.warning("telemetry was refused", **refused)
         return HeardBatch(raws[-1].position, tuple(packets), refused)

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import msgspec
 
-from actors.projector import CATALOGUE, ask_projector, ask_rebuild
+from actors.projector import ANNEX, CATALOGUE, ask_projector, ask_rebuild
 from eventstore.errors import LogCorrupt, LogReplaced, UnknownEventType
 from eventstore.projection.checkpoint import Checkpoint, read_checkpoint
 from eventstore.projection.file import open_file
@@ -126,7 +126,7 @@ async def _projected_down(log: OpenLog, *, anew: bool) -> Projected:
 
 
 def _show_views(options: Options) -> None:
-    views = [{"view": view.name, "answers": view.help} for view in CATALOGUE.views]
+    views = [{"view": view.name, "answers": view.help} for view in (*CATALOGUE.views, *ANNEX.views)]
     if options.json:
         print_json(views)
     else:
