@@ -11,6 +11,7 @@ from actors.place import Bus, Place
 from actors.roster import ROSTER
 from actors.settings import DEFAULTS, StackSettings
 from actors.stackfile import StackFile, running_stack
+from actors.watch import FabricState, ask_fabric
 from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.errors import StoreUnavailable
 from eventstore.oona.log import open_log
@@ -20,7 +21,8 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to say of the stack of `folder`; `stack` is None when none runs.
 
     `durable` is None when the server is silent; `silent` names the actors that do not answer; `waiting` counts, per
-    actor, the commands and events that were put into its queues and not acknowledged by it.
+    actor, the commands and events that were put into its queues and not acknowledged by it. `fabric` is what the
+    warden says of the fabric as a whole; None when it keeps silent.
     """
 
     folder: str
@@ -29,6 +31,7 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[Health, ...] = ()
     silent: tuple[str, ...] = ()
     waiting: dict[str, int] = {}
+    fabric: FabricState | None = None
 
     @property
     def healthy(self) -> bool:
@@ -51,6 +54,7 @@ async def stack_status(place: Place, settings: StackSettings = DEFAULTS) -> Stac
         async with opened as log:
             asked = [_asked(log.bus, name, settings.health_timeout_s) for name in sorted(names)]
             answers = [answer for answer in await asyncio.gather(*asked) if answer is not None]
+            fabric = await _fabric(log.bus, settings.health_timeout_s)
             durable = log.durable
         waiting = await asyncio.to_thread(_waiting, found.monitor_url, settings.health_timeout_s)
     except (StoreUnavailable, OSError):
@@ -62,12 +66,20 @@ async def stack_status(place: Place, settings: StackSettings = DEFAULTS) -> Stac
         answers=tuple(answers),
         silent=tuple(sorted(names - {answer.name for answer in answers})),
         waiting=waiting,
+        fabric=fabric,
     )
 
 
 async def _asked(bus: Bus, name: str, timeout_s: float) -> Health | None:
     try:
         return await ask_health(bus, name, timeout_s=timeout_s)
+    except StoreUnavailable:
+        return None
+
+
+async def _fabric(bus: Bus, timeout_s: float) -> FabricState | None:
+    try:
+        return await ask_fabric(bus, timeout_s=timeout_s)
     except StoreUnavailable:
         return None
 
