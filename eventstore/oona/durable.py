@@ -1,5 +1,6 @@
 """Durable readers: the server remembers, across restarts, what each was given and what it acknowledged."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -10,6 +11,7 @@ from eventstore.oona.jetstream import CONSUMER_EXISTS, ConsumerInfo, JetStream, 
 from eventstore.oona.pull import Interrupted, Pull, Raw
 
 NO_LIMIT = -1
+PAUSE_S = 0.05
 
 _log = structlog.get_logger("oona")
 
@@ -66,6 +68,8 @@ class DurableReader:
                     raise
                 _log.info("reading again", reader=self._name, reason=str(reason))
                 await connection.until_back()
+                # Connected, but without a leader for the reader: it answers at once, and not for a while.
+                await asyncio.sleep(PAUSE_S)
 
     async def _ensure(
         self, filters: Sequence[str], ack_wait_s: float, max_unsettled: int, deliveries_at_most: int, ack_policy: str

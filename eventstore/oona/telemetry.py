@@ -52,6 +52,7 @@ class TelemetryPublisher:
         self._ingest = FastIngest(jetstream.connection)
         self._loop = asyncio.get_running_loop()
         self._woken, self._asleep = asyncio.Event(), threading.Event()
+        self._failing = False
 
     @property
     def counts(self) -> Counts:
@@ -112,8 +113,9 @@ class TelemetryPublisher:
         finally:
             self.queue.give_back(taken[batch.sent :])
             self.queue.settle(stored=batch.stored, lost=batch.sent - batch.stored)
-        if batch.fault:
+        if batch.fault and (not self._failing or batch.sent > batch.stored):
             _log.warning("telemetry was not stored", why=batch.fault, lost=batch.sent - batch.stored)
+        self._failing = bool(batch.fault)
         return batch.stored == batch.size
 
 
