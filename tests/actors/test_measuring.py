@@ -9,18 +9,23 @@ from pathlib import Path
 import nats
 import pytest
 
-from actors.clock import VirtualClock
+from actors.clock import SystemClock, VirtualClock
 from actors.measuring import NOT_MEASURED, RunTelemetry, StepMeasures
 from actors.place import Place
 from actors.projector import CATALOGUE, ask_projector, run_projector
-from actors.watch import FabricState
+from actors.watch import FabricState, FabricWatch
 from esper.leyline.registry import COMMANDS, EVENTS
+from esper.leyline.v1.fabric_pb2 import ConservativeModeLeft
 from esper.leyline.v1.telemetry_pb2 import TelemetryPacket
 from eventstore.errors import StoreUnavailable
 from eventstore.oona import Oona, open_log
+from eventstore.oona.lag import Lag
 from eventstore.oona.server import LocalServer
+from eventstore.oona.telemetry import SendSettings
 from eventstore.projection.live import Question
 from eventstore.signing import Keys
+from eventstore.store import StreamName
+from tests.eventstore.vocabulary import context
 
 RUN = "a" * 32
 FAR_BEHIND = FabricState(depth=9_999)
@@ -102,6 +107,25 @@ async def test_conservative_mode_is_obeyed_by_factors_and_left_again(log: Oona):
     telemetry.heed(FabricState(depth=0))
     steps(telemetry, 256)
     assert (telemetry.publisher.settings, telemetry.publisher.counts.waiting) == (before, 1)
+
+
+async def test_a_run_hears_of_the_mode_from_the_watch_and_goes_on_recording(log: Oona):
+    deep = [Lag(stream="ESPER_TELEMETRY", reader="telemetry", depth=5_000)]
+    await FabricWatch(log, SystemClock()).observe(deep)
+    telemetry = measuring(log)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        watching = group.create_task(FabricWatch(log, SystemClock()).run())
+        running = group.create_task(telemetry.run())
+        while telemetry.publisher.settings.batch == SendSettings().batch:  # noqa: ASYNC110 - it asks once a second
+            await asyncio.sleep(0)
+        steps(telemetry, 256)
+        appended = await log.store.append(
+            StreamName("run", RUN), [ConservativeModeLeft()], expected=0, context=context()
+        )
+        watching.cancel()
+        running.cancel()
+    assert telemetry.publisher.counts.shed == {1: 1}
+    assert appended.events[0].version == 1
 
 
 async def test_a_depth_that_is_not_known_lifts_no_pressure(log: Oona):
