@@ -10,6 +10,7 @@ from actors.place import Bus, Fabric
 from eventstore.errors import StoreUnavailable
 from eventstore.oona.dead import DeadLetters
 from eventstore.oona.sweeping import SettledCommands
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.store import (
     DELIVERIES_AT_MOST,
     AlarmBus,
@@ -102,6 +103,11 @@ class GuardedLog:
     def settled(self) -> SettledCommands:
         """What was carried out."""
         return self._fabric.settled
+
+    @property
+    def telemetry(self) -> OonaTelemetry:
+        """The lane for telemetry; what is shed there is no breaker's failure."""
+        return self._fabric.telemetry
 
     @property
     def durable(self) -> bool:

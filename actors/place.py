@@ -12,6 +12,7 @@ from eventstore.oona.credentials import Login
 from eventstore.oona.dead import DeadLetters
 from eventstore.oona.objects import shared_blobs
 from eventstore.oona.sweeping import SettledCommands
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.secret_file import read_secret
 from eventstore.signing import Keys
 from eventstore.snapshot import Snapshots
@@ -40,7 +41,7 @@ class Log(Protocol):
 
 
 class Fabric(Log, Protocol):
-    """A log on a server, with the messages that were given up there or are done with, and a lane for emergencies."""
+    """A log on a server, with what was given up there or is done with, and lanes for emergencies and telemetry."""
 
     @property
     def alarms(self) -> AlarmBus: ...
@@ -50,6 +51,9 @@ class Fabric(Log, Protocol):
 
     @property
     def settled(self) -> SettledCommands: ...
+
+    @property
+    def telemetry(self) -> OonaTelemetry: ...
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

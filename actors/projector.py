@@ -9,14 +9,17 @@ import msgspec
 from actors.breaker import BreakerSettings
 from actors.clock import SystemClock
 from actors.guard import BreakerOpen, Guard
+from actors.hearing import hear
 from actors.logs import logger
-from actors.place import Log, Place
+from actors.place import Fabric, Log, Place
 from actors.shelf import Shelf
+from esper.nissa import measured
 from esper.nissa.projections import PROJECTIONS
 from esper.nissa.questions import questions
 from eventstore.errors import EventStoreError, StoreUnavailable
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.projection.checkpoint import Checkpoint
-from eventstore.projection.declare import Catalogue
+from eventstore.projection.declare import Annex, Catalogue, Retention
 from eventstore.projection.errors import (
     FrameGone,
     PositionNotReached,
@@ -35,7 +38,16 @@ FRAMES = "esper.qry.projections.frame"
 CHUNKS = "esper.qry.projections.chunk"
 REBUILDS = "esper.qry.projections.rebuild"
 BREAKER_NAME = "projector-answers"
-CATALOGUE = Catalogue(PROJECTIONS, questions())
+ANNEX = Annex(
+    name=measured.NAME,
+    tables=measured.TABLES,
+    views=measured.views(),
+    kept=(
+        Retention(table=measured.POINTS, column="measured_at", days=measured.KEPT_DAYS, rows=measured.ROWS_AT_MOST),
+        Retention(table=measured.REFUSED, column="heard_at", days=measured.KEPT_DAYS, rows=measured.ROWS_AT_MOST),
+    ),
+)
+CATALOGUE = Catalogue(PROJECTIONS, questions(), ANNEX)
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
@@ -123,8 +135,13 @@ class ProjectorFailed(EventStoreError):
     """The projector could not do what it was asked; the message is the reason it gave."""
 
 
-async def run_projector(log: Log, place: Place) -> None:
-    """Project and answer until cancelled.
+async def run_stack_projector(log: Fabric, place: Place) -> None:
+    """Project what is recorded and what is measured, and answer, until cancelled; raises as `run_projector`."""
+    await run_projector(log, place, log.telemetry)
+
+
+async def run_projector(log: Log, place: Place, telemetry: OonaTelemetry | None = None) -> None:
+    """Project and answer until cancelled; hear *telemetry* too, if the log's fabric has it.
 
     Raises:
         ProjectionsBusy: another process owns the file.
@@ -137,6 +154,8 @@ async def run_projector(log: Log, place: Place) -> None:
         await guard.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(live.follow())
+            if telemetry is not None:
+                group.create_task(hear(telemetry, live, ANNEX))
             for subject, reply in serving.subjects.items():
                 group.create_task(_serve(log.bus.requests(subject), reply, group))
     finally:

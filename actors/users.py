@@ -7,7 +7,7 @@ import msgspec
 from actors.place import Place
 from eventstore.oona.credentials import User, inbox_of
 from eventstore.oona.objects import BUCKET
-from eventstore.oona.streams import ADVISORY, COMMANDS, DEAD_LETTERS, EMERGENCY, EVENTS
+from eventstore.oona.streams import ADVISORY, COMMANDS, DEAD_LETTERS, EMERGENCY, EVENTS, TELEMETRY
 from eventstore.secret_file import create_secret, read_secret
 
 # What every client asks: about streams, for one message, and to read the log without leaving a trace in it.
@@ -78,7 +78,11 @@ def _touching(stream: str, reader: str) -> tuple[str, ...]:
 
 _ALARM = "esper.emg.warden"
 ROLES: Mapping[str, Role] = {
-    "trainer": Role(records=("run", "seed", "policy", "report"), commands=("urza",), also=_BLOBS),
+    "trainer": Role(
+        records=("run", "seed", "policy", "report"),
+        commands=("urza",),
+        also=("esper.tel.tolaria.*", "esper.tel.oona.*", *_BLOBS),
+    ),
     "urza": Role(
         records=("blueprint", "kernel", "actor", "breaker"),
         commands=("tezzeret",),
@@ -94,20 +98,26 @@ ROLES: Mapping[str, Role] = {
         also=(_ALARM, *_BLOBS),
     ),
     "warden": Role(
-        records=("deadletter", "emergency", "actor", "breaker"),
-        reads=((EMERGENCY, "warden"), (DEAD_LETTERS, "dead-letters"), (ADVISORY, "dead-letters")),
-        serves=("esper.health.warden",),
+        records=("deadletter", "emergency", "actor", "breaker", "fabric"),
+        reads=(
+            (EMERGENCY, "warden"),
+            (DEAD_LETTERS, "dead-letters"),
+            (ADVISORY, "dead-letters"),
+            (EVENTS, "warden-breakers"),
+        ),
+        serves=("esper.health.warden", "esper.qry.fabric"),
         also=(
             _ALARM,
             "esper.nonce.warden.*",
             f"esper.dead.{COMMANDS}.*.*",
-            f"$JS.API.CONSUMER.LIST.{COMMANDS}",
-            f"$JS.API.CONSUMER.LIST.{ADVISORY}",
+            "$JS.API.CONSUMER.LIST.*",
             f"$JS.API.STREAM.PURGE.{COMMANDS}",
         ),
     ),
     "projector": Role(
-        records=("breaker",), serves=("esper.health.projector", "esper.qry.projections.>", "esper.qry.projections")
+        records=("breaker",),
+        reads=((TELEMETRY, "telemetry"),),
+        serves=("esper.health.projector", "esper.qry.projections.>", "esper.qry.projections"),
     ),
     # Drops and retries dead letters, brings in archives, takes backups.
     "operator": Role(

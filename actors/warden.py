@@ -1,4 +1,5 @@
-"""The warden: hears emergencies, buries what nobody gave up, records dead letters, and sweeps up settled commands."""
+"""The warden: hears emergencies, buries what nobody gave up, records dead letters, sweeps up settled commands, and
+watches how deep queues are."""
 
 import asyncio
 
@@ -8,6 +9,7 @@ from actors.emergency import FloodGuard
 from actors.epoch import begin_epoch
 from actors.logs import logger
 from actors.place import Fabric, Place
+from actors.watch import FabricWatch
 from eventstore.errors import StoreUnavailable
 from eventstore.oona.sweeping import Keeping
 
@@ -21,6 +23,7 @@ async def run_warden(log: Fabric, place: Place, clock: Clock | None = None) -> N
     registrar = Registrar(log.store, log.dead, clock, "warden", epoch)
     async with asyncio.TaskGroup() as group:
         group.create_task(FloodGuard(log, clock, epoch).run())
+        group.create_task(FabricWatch(log, clock, epoch).run())
         group.create_task(log.dead.bury_exhausted())
         group.create_task(_record_burials(log, registrar))
         group.create_task(_sweep(log, clock))

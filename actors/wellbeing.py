@@ -12,6 +12,7 @@ from actors.projector import ask_projector
 from actors.roster import ROSTER
 from actors.settings import DEFAULTS, StackSettings
 from actors.stackfile import StackFile, running_stack
+from actors.watch import FabricState, ask_fabric
 from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.errors import EventStoreError, StoreUnavailable
 from eventstore.oona.log import open_log
@@ -36,7 +37,8 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `durable` is None when the server is silent, or does not say; `silent` names actors that do not answer; `waiting`
     counts, per actor, the commands and events that were put into its queues and not acknowledged by it; `projected` is
-    None when the projector does not answer questions.
+    None when the projector does not answer questions. `fabric` is what the warden says of the fabric as a whole; None
+    when it keeps silent.
     """
 
     folder: str
@@ -46,6 +48,7 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     silent: tuple[str, ...] = ()
     waiting: dict[str, int] = {}
     projected: Projected | None = None
+    fabric: FabricState | None = None
 
     @property
     def healthy(self) -> bool:
@@ -74,6 +77,7 @@ async def stack_status(place: Place, settings: StackSettings = DEFAULTS) -> Stac
         async with opened as log:
             asked = [_asked(log.bus, name, settings.health_timeout_s) for name in sorted(names)]
             answers = [answer for answer in await asyncio.gather(*asked) if answer is not None]
+            fabric = await _fabric(log.bus, settings.health_timeout_s)
             durable = log.durable if found.monitor_url else None
             projected = await _projected(log, settings.health_timeout_s) if "projector" in names else None
         waiting = {}
@@ -89,6 +93,7 @@ async def stack_status(place: Place, settings: StackSettings = DEFAULTS) -> Stac
         silent=tuple(sorted(names - {answer.name for answer in answers})),
         waiting=waiting,
         projected=projected,
+        fabric=fabric,
     )
 
 
@@ -104,6 +109,13 @@ async def _projected(log: Log, timeout_s: float) -> Projected | None:
 async def _asked(bus: Bus, name: str, timeout_s: float) -> Health | None:
     try:
         return await ask_health(bus, name, timeout_s=timeout_s)
+    except StoreUnavailable:
+        return None
+
+
+async def _fabric(bus: Bus, timeout_s: float) -> FabricState | None:
+    try:
+        return await ask_fabric(bus, timeout_s=timeout_s)
     except StoreUnavailable:
         return None
 

@@ -10,6 +10,7 @@ COMMANDS = "esper.cmd"
 DEAD_LETTERS = "esper.dead"
 NONCES = "esper.nonce"
 EMERGENCY = "esper.emg"
+TELEMETRY = "esper.tel"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -58,3 +59,8 @@ def of_nonce(target: str, command_id: str) -> str:
 def of_emergency(target: str) -> str:
     """Return the subject of emergencies for *target*."""
     return f"{EMERGENCY}.{token(target)}"
+
+
+def of_telemetry(subsystem: str, about: str) -> str:
+    """Return the subject of what *subsystem* measures *about* something: a run, an actor."""
+    return f"{TELEMETRY}.{token(subsystem)}.{token(about)}"

@@ -37,6 +37,7 @@ from esper.api.fences import Fences
 from esper.api.growth import Growth
 from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, OpenLog, open_named
+from esper.api.measuring import measuring
 from esper.api.script import Script
 from esper.api.session import Session
 from esper.api.settings import GrowthSettings
@@ -74,6 +75,7 @@ def attach(
     settings: GrowthSettings | None = None,
     stateful: Mapping[str, Stateful | torch.Generator] | None = None,
     data: str = "",
+    telemetry: bool = True,
     say: Callable[[str], None] | None = None,
 ) -> Session:
     """Begin a training run of a wrapped *model*, or go on with one; use the result in a `with` statement.
@@ -82,7 +84,8 @@ def attach(
     held-out score (larger is better), or a mapping with "score" and, better, "loss". *log* is "embedded", "memory"
     or "nats://...". *resume* is "latest", a run's id or its unique beginning. *seed* fixes every random draw that
     Esper makes. *stateful* names whatever else must be saved with the run: schedulers, scalers, generators of your
-    loaders. *controller* None leaves every slot to your own hand.
+    loaders. *controller* None leaves every slot to your own hand. *telemetry* publishes what each step and epoch
+    measured where `esper query` finds it; with log="memory" there is none.
 
     Raises:
         NotWrapped: call `wrap` first.
@@ -102,6 +105,7 @@ def attach(
         settings=settings or GrowthSettings(),
         stateful=dict(stateful or {}),
         data=data,
+        telemetry=telemetry,
         say=say or _to_stdout,
     )
     if controller not in (HEURISTIC, None):
@@ -159,6 +163,8 @@ def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -
     else:
         begun = _handed_over(begun, facts, trainer, outbox, opened, script.say)
         last = _go_on(begun, trainer, fences, checkpoints, call)
+    measured = measuring(opened, run_id, wanted=script.telemetry)
+    ending.callback(measured.close)
     return Session(
         run_id=run_id,
         model=model,
@@ -169,6 +175,7 @@ def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -
         settings=settings,
         facts=facts,
         last=last,
+        measuring=measured,
         close=ending.close,
         say=script.say,
     )

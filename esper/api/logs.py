@@ -14,6 +14,7 @@ from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.memory import MemoryBus, MemoryStore
 from eventstore.oona import connect
 from eventstore.oona.objects import shared_blobs
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.store import BlobStore, EventStore
 
 EMBEDDED = "embedded"
@@ -34,7 +35,7 @@ class OpenLog(NamedTuple):
     """An open log on its background loop, and how to close both; what it did not hear waits in `outbox_bytes`.
 
     A log that does not `outlive` the process has nobody who could hand over later what it did not hear. `blobs` are
-    the server's, if it keeps any.
+    the server's, if it keeps any; `telemetry` is its lane for what is measured.
     """
 
     log: Log
@@ -43,6 +44,7 @@ class OpenLog(NamedTuple):
     outlives: bool = True
     outbox_bytes: int = LIMIT_BYTES
     blobs: BlobStore | None = None
+    telemetry: OonaTelemetry | None = None
 
 
 def open_named(log: str, place: Place) -> OpenLog:
@@ -101,4 +103,4 @@ def _at(url: str, monitor: str, place: Place, loop: BackgroundLoop, *, close_sta
                 blobs.close()
             close_stack()
 
-    return OpenLog(oona, loop, close, blobs=blobs)
+    return OpenLog(oona, loop, close, blobs=blobs, telemetry=oona.telemetry)

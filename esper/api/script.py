@@ -24,3 +24,4 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     stateful: Mapping[str, Stateful | torch.Generator]
     data: str
     say: Callable[[str], None]
+    telemetry: bool = True

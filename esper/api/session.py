@@ -14,6 +14,7 @@ from esper.api.errors import NothingTrained, RunDiverged, SessionClosed
 from esper.api.evaluation import Evaluation, Score
 from esper.api.fences import UNANSWERED, Fences
 from esper.api.growth import Growth
+from esper.api.measuring import Measuring
 from esper.api.settings import GrowthSettings
 from esper.api.slots import SlotHandle
 from esper.karn.candidates import candidates
@@ -44,6 +45,7 @@ class Session:
         settings: GrowthSettings,
         facts: RunFacts,
         last: EpochFacts,
+        measuring: Measuring,
         close: Callable[[], None],
         say: Say,
     ) -> None:
@@ -56,6 +58,7 @@ class Session:
         self.parameters_before = facts.host_parameters
         self._model, self._fences, self._growth = model, fences, growth
         self._evaluation, self._checkpoints, self._settings = evaluation, checkpoints, settings
+        self._measuring = measuring
         self._run_seed, self._steps_before, self._close, self._say = facts.seed, last.steps, close, say
         self._open = True
         self._observing = False
@@ -127,9 +130,17 @@ class Session:
         self._fences.at_step(self.moment())
         ended = perf_counter()
         # A fence may wait seconds for a kernel to be compiled: that is a pause, not a part of every step.
-        self._in_esper.append(before_fence - began)
-        if self._returned_at is not None:
-            self._intervals.append(before_fence - self._returned_at)
+        interval = None if self._returned_at is None else before_fence - self._returned_at
+        if interval is not None:
+            self._intervals.append(interval)
+        self._measuring.step(
+            self.moment(),
+            self._losses[-1],
+            latency_s=interval,
+            overhead_s=before_fence - began,
+            fence_s=ended - before_fence,
+        )
+        self._in_esper.append(before_fence - began + perf_counter() - ended)
         self._returned_at = ended
 
     def end_epoch(self) -> EpochFacts:
@@ -165,6 +176,7 @@ class Session:
             _refuse_divergence(facts, fence)
             self._checkpoint_if_due()
         self.facts = facts if fence is None else fence.facts
+        self._measuring.epoch(facts, seeds_active=len(self._growth.alive), recorded=fence is not None)
         self.decisions = () if fence is None else tuple(decision.reason for decision in fence.decisions)
         self._growth.new_epoch()
         self._begin_epoch(facts.steps)

@@ -105,6 +105,8 @@ EVENTS = Vocabulary(
         fabric_pb2.BreakerStateChanged: 1,
         fabric_pb2.EmergencyRaised: 1,
         fabric_pb2.EmergenciesCoalesced: 1,
+        fabric_pb2.ConservativeModeEntered: 1,
+        fabric_pb2.ConservativeModeLeft: 1,
     }
 )
 

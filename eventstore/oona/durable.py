@@ -1,5 +1,6 @@
 """Durable readers: the server remembers, across restarts, what each was given and what it acknowledged."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -9,6 +10,7 @@ from eventstore.oona.jetstream import CONSUMER_EXISTS, ConsumerInfo, JetStream, 
 from eventstore.oona.pull import Interrupted, Pull, Raw
 
 NO_LIMIT = -1
+PAUSE_S = 0.05
 
 _log = logging.getLogger("eventstore.oona")
 
@@ -33,29 +35,49 @@ class DurableReader:
             LogMisconfigured: the reader exists with other filters, so that it may have passed over some of these.
             StoreUnavailable: the server did not answer at the start.
         """
-        await self._ensure(filters, ack_wait_s, max_unsettled, deliveries_at_most)
+        await self._ensure(filters, ack_wait_s, max_unsettled, deliveries_at_most, "explicit")
+        async with aclosing(self._flow(batch=1)) as batches:
+            async for batch in batches:
+                for raw in batch:
+                    yield raw
+
+    async def batches(
+        self, filters: Sequence[str], *, batch: int, ack_wait_s: float, max_unsettled: int
+    ) -> AsyncGenerator[list[Raw], None]:
+        """Yield what has come, as `messages`, many at once; acknowledging one settles all before it too.
+
+        Raises: as `messages`.
+        """
+        await self._ensure(filters, ack_wait_s, max_unsettled, NO_LIMIT, "all")
+        async with aclosing(self._flow(batch=batch)) as batches:
+            async for raws in batches:
+                if raws:
+                    yield raws
+
+    async def _flow(self, *, batch: int) -> AsyncGenerator[list[Raw], None]:
         connection = self._jetstream.connection
         while True:
             try:
-                pull = Pull(connection, self._stream, self._name, batch=1, gapless=False)
+                pull = Pull(connection, self._stream, self._name, batch=batch, gapless=False)
                 async with aclosing(pull.batches()) as batches:
-                    async for batch in batches:
-                        for raw in batch:
-                            yield raw
+                    async for raws in batches:
+                        yield raws
             except (Interrupted, StoreUnavailable) as reason:
                 if connection.closed:
                     raise
                 _log.info("%s reads again: %s", self._name, reason)
                 await connection.until_back()
+                # Connected, but without a leader for the reader: it answers at once, and not for a while.
+                await asyncio.sleep(PAUSE_S)
 
     async def _ensure(
-        self, filters: Sequence[str], ack_wait_s: float, max_unsettled: int, deliveries_at_most: int
+        self, filters: Sequence[str], ack_wait_s: float, max_unsettled: int, deliveries_at_most: int, ack_policy: str
     ) -> None:
         config: dict[str, object] = {
             "name": self._name,
             "durable_name": self._name,
             "deliver_policy": "all",
-            "ack_policy": "explicit",
+            "ack_policy": ack_policy,
             "ack_wait": int(ack_wait_s * 1e9),
             "max_ack_pending": max_unsettled,
             "max_deliver": deliveries_at_most,

@@ -16,13 +16,14 @@ from eventstore.oona.nonces import OonaNonces
 from eventstore.oona.store import OonaStore
 from eventstore.oona.streams import StreamSizes, ensure, takes_batches
 from eventstore.oona.sweeping import SettledCommands
+from eventstore.oona.telemetry import OonaTelemetry
 from eventstore.signing import Keys
 from eventstore.store import EventTypes
 
 
 class Oona:
     """A connection to the log: `store` to record and read, `bus` to command and ask, `dead` for what was given up,
-    `settled` for the commands that were carried out.
+    `settled` for the commands that were carried out, `telemetry` for what is measured.
 
     `durable` says whether an acknowledgement means that the bytes are on the disk; it is True only if the server's
     monitor was asked and said so.
@@ -35,10 +36,12 @@ class Oona:
         bus: OonaBus,
         dead: DeadLetters,
         settled: SettledCommands,
+        telemetry: OonaTelemetry,
         *,
         durable: bool,
     ) -> None:
         self._connection = connection
+        self.telemetry = telemetry
         self.dead = dead
         self.settled = settled
         self.store = store
@@ -90,8 +93,8 @@ async def connect(
     codec = CommandCodec(keys, commands)
     bus = OonaBus(jetstream, codec, commits, OonaNonces(jetstream))
     store = OonaStore(jetstream, commits, batches=takes_batches(events))
-    dead, settled = DeadLetters(jetstream, codec), SettledCommands(jetstream)
-    return Oona(connection, store, bus, dead, settled, durable=durable)
+    dead, settled, telemetry = DeadLetters(jetstream, codec), SettledCommands(jetstream), OonaTelemetry(jetstream, keys)
+    return Oona(connection, store, bus, dead, settled, telemetry, durable=durable)
 
 
 @asynccontextmanager

@@ -16,8 +16,10 @@ DEAD_LETTERS = "ESPER_DEAD_LETTERS"
 ADVISORY = "ESPER_ADVISORY"
 NONCES = "ESPER_NONCES"
 EMERGENCY = "ESPER_EMERGENCY"
+TELEMETRY = "ESPER_TELEMETRY"
 EXHAUSTED = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 ADVISORIES_KEPT_S = 30 * 24 * 3600
+TELEMETRY_KEPT_S = 72 * 3600
 
 BATCHES = "allow_atomic"
 """The setting with which a stream takes atomic batches; logs from before it are upgraded in place."""
@@ -34,6 +36,7 @@ class StreamSizes(msgspec.Struct, frozen=True, kw_only=True):
     advisories_bytes: int = _GIB // 64
     nonces_bytes: int = _GIB // 16
     emergency_bytes: int = _GIB // 16
+    telemetry_bytes: int = _GIB // 8
     replicas: int = 1
     dedupe_window_s: float = 600.0
 
@@ -51,11 +54,12 @@ def settings(sizes: StreamSizes) -> list[dict[str, Any]]:
         _stream(EMERGENCY, subjects.EMERGENCY, sizes.emergency_bytes, sizes) | {"retention": "workqueue"},
         _stream(NONCES, subjects.NONCES, sizes.nonces_bytes, sizes)
         | {"max_age": Freshness().nonces_kept_s * 10**9, "duplicate_window": Freshness().nonces_kept_s * 10**9},
+        _telemetry(sizes),
     ]
 
 
 _log = logging.getLogger("eventstore.oona")
-_TUNABLE = frozenset({"name", "max_bytes", "num_replicas", "duplicate_window", BATCHES})
+_TUNABLE = frozenset({"name", "max_bytes", "num_replicas", "duplicate_window", "persist_mode", BATCHES})
 
 
 async def ensure(jetstream: JetStream, sizes: StreamSizes) -> StreamInfo:
@@ -110,6 +114,14 @@ async def _allow_batches(jetstream: JetStream, name: str, info: StreamInfo) -> S
         return info
     _log.info("%s was upgraded; takes batches: %s", name, takes_batches(updated))
     return updated
+
+
+def _telemetry(sizes: StreamSizes) -> dict[str, Any]:
+    stream = _stream(TELEMETRY, subjects.TELEMETRY, sizes.telemetry_bytes, sizes)
+    stream |= {"max_age": TELEMETRY_KEPT_S * 10**9, "discard": "old", "allow_batched": True}
+    # Synced with every message it would slow down whoever waits for the disk with something that matters. Only a
+    # stream on one node can be told so.
+    return stream | ({"persist_mode": "async"} if sizes.replicas == 1 else {})
 
 
 def _stream(name: str, root: str, max_bytes: int, sizes: StreamSizes) -> dict[str, Any]:

@@ -50,11 +50,33 @@ class View(Protocol):
     def sql(self) -> str: ...
 
 
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a table's rows are kept: *days* by the TIMESTAMP in *column*, and of those the newest *rows*."""
+
+    table: str
+    column: str
+    days: float
+    rows: int
+
+
+class Annex(msgspec.Struct, frozen=True, kw_only=True):
+    """Tables of what is no record, in the file `<name>.duckdb` beside the projections, known to SQL as `name.table`.
+
+    Its views are named `name.view` too.
+    """
+
+    name: str
+    tables: Mapping[str, Mapping[str, str]]
+    views: tuple[View, ...] = ()
+    kept: tuple[Retention, ...] = ()
+
+
 class Catalogue(msgspec.Struct, frozen=True):
-    """All projections and views that live in one file."""
+    """All projections and views that live in one file, and what is no record beside them."""
 
     projections: tuple[Projection, ...]
     views: tuple[View, ...] = ()
+    annex: Annex | None = None
 
     @property
     def tables(self) -> dict[str, Mapping[str, str]]:

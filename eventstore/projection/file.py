@@ -4,6 +4,8 @@ from pathlib import Path
 
 import duckdb
 
+from eventstore.projection.annex import annex_path, attach
+from eventstore.projection.declare import Annex
 from eventstore.projection.errors import ProjectionsBusy, ProjectionsMissing
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -17,13 +19,13 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def open_for_writing(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open or create the file at *path* and own it until the connection is closed.
+def open_for_writing(path: Path, annex: Annex | None = None) -> duckdb.DuckDBPyConnection:
+    """Open or create the file at *path*, with *annex* beside it, and own both until the connection is closed.
 
     Raises:
         ProjectionsBusy: another process owns it.
     """
-    return _open(path, read_only=False)
+    return _open(path, read_only=False, annex=annex)
 
 
 def open_file(path: Path) -> duckdb.DuckDBPyConnection:
@@ -38,12 +40,22 @@ def open_file(path: Path) -> duckdb.DuckDBPyConnection:
     return _open(path, read_only=True)
 
 
-def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+def _open(path: Path, *, read_only: bool, annex: Annex | None = None) -> duckdb.DuckDBPyConnection:
     try:
-        connection = duckdb.connect(path, read_only=read_only, config=CONFIG)
+        # Only until the annex is attached: files that are open may be used on, and no other can be opened.
+        connection = duckdb.connect(
+            path, read_only=read_only, config=CONFIG | {"enable_external_access": annex is not None}
+        )
     except duckdb.IOException as error:
         if "lock" in str(error).lower():
             raise ProjectionsBusy(path, str(error).splitlines()[0]) from error
         raise
-    connection.execute("SET lock_configuration = true")
+    try:
+        if annex is not None:
+            attach(connection, annex, annex_path(path, annex))
+            connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    except BaseException:
+        connection.close()
+        raise
     return connection

@@ -123,6 +123,16 @@ class LiveProjections:
             self._rebuilt.set()
             return self._sink.checkpoint
 
+    async def beside(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+        """Run *work*, which may write into the catalogue's annex, between two other writings; return its result."""
+
+        def worked() -> Result:
+            with self._sink.connection.cursor() as cursor:
+                return work(cursor)
+
+        async with self._writing:
+            return await self._in_thread(worked)
+
     async def close(self) -> None:
         """Let go of the file, after the questions that are being answered."""
         await asyncio.to_thread(self._threads.shutdown)

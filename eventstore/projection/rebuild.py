@@ -64,7 +64,8 @@ async def build_beside(store: EventStore, path: Path, catalogue: Catalogue, batc
     building = building_path(path)
     for leftover in (building, _write_ahead(building)):
         leftover.unlink(missing_ok=True)
-    fresh = Sink(building, catalogue)
+    # The annex is that of the file in use: nothing of it is rebuilt.
+    fresh = Sink(building, msgspec.structs.replace(catalogue, annex=None))
     try:
         await catch_up(store, fresh, batching)
     except BaseException:
@@ -90,7 +91,8 @@ def building_path(path: Path) -> Path:
 
 def content_hash(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Return a digest of every projected table's rows, whatever the order and the batches they were written in."""
-    found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1").fetchall()
+    own = "SELECT table_name FROM duckdb_tables() WHERE NOT internal AND database_name = current_database() ORDER BY 1"
+    found = connection.execute(own).fetchall()
     return {name: _table_hash(connection, name) for (name,) in found if name not in BOOKKEEPING}
 
 

@@ -26,7 +26,7 @@ class Sink:
         """
         self.path, self.catalogue = path, catalogue
         self._columns = {name: dict(columns) for name, columns in catalogue.tables.items()}
-        self._root = open_for_writing(path)
+        self._root = open_for_writing(path, catalogue.annex)
         self._writer = self._root.cursor()
         self._lock = threading.Lock()
         self._closed = False
@@ -74,6 +74,8 @@ class Sink:
             if not self._closed:
                 self._closed = True
                 self._writer.execute("CHECKPOINT")
+                if self.catalogue.annex is not None:
+                    self._writer.execute(f"CHECKPOINT {self.catalogue.annex.name}")
                 self._writer.close()
                 self._root.close()
 
@@ -129,7 +131,8 @@ class Sink:
 
     def _replace_views(self) -> None:
         self._writer.execute("BEGIN TRANSACTION")
-        for (stale,) in self._writer.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
+        own = "SELECT view_name FROM duckdb_views() WHERE NOT internal AND database_name = current_database()"
+        for (stale,) in self._writer.execute(own).fetchall():
             self._writer.execute(f'DROP VIEW "{stale}"')
         for view in self.catalogue.views:
             self._writer.execute(f'CREATE VIEW "{view.name}" AS {view.sql}')

@@ -10,7 +10,7 @@ import duckdb
 import msgspec
 from cyclopts import Parameter
 
-from actors.projector import CATALOGUE, ask_projector, ask_rebuild
+from actors.projector import ANNEX, CATALOGUE, ask_projector, ask_rebuild
 from eventstore.projection.checkpoint import Checkpoint, read_checkpoint
 from eventstore.projection.errors import QueryRefused
 from eventstore.projection.file import open_file
@@ -24,7 +24,7 @@ from ops.cli.log import OpenLog, open_log
 from ops.cli.options import DEFAULTS, Options
 from ops.cli.output import print_json, print_table, say
 
-VIEWS = tuple((view.name, view.help) for view in CATALOGUE.views)
+VIEWS = tuple((view.name, view.help) for view in (*CATALOGUE.views, *ANNEX.views))
 
 
 class Projected(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,8 @@ from esper.leyline.v1.enums_pb2 import (
 )
 from esper.leyline.v1.fabric_pb2 import (
     BreakerStateChanged,
+    ConservativeModeEntered,
+    ConservativeModeLeft,
     DeadLetterBuried,
     DeadLetterDropped,
     DeadLetterRetried,
@@ -347,6 +349,16 @@ def _(event: DeadLetterDropped) -> str:
 def _(event: BreakerStateChanged) -> str:
     name = CircuitBreakerState.Name(event.to_state).removeprefix("CIRCUIT_STATE_").lower().replace("_", "-")
     return f"now {name}: {event.reason or 'no reason given'}"
+
+
+@sentence.register
+def _(event: ConservativeModeEntered) -> str:
+    return f"conservative mode: {event.reason or 'no reason given'}; only critical telemetry is taken"
+
+
+@sentence.register
+def _(event: ConservativeModeLeft) -> str:
+    return f"conservative mode is over: {event.reason or 'no reason given'}"
 
 
 @sentence.register

@@ -91,6 +91,8 @@ def _print_status(found: StackStatus, stack: StackFile) -> None:
     kind = "ends with its last user" if stack.embedded else "stays until `esper down`"
     say(f"{stack.url} ({kind}), monitor {stack.monitor_url}")
     say(f"acknowledged writes are {_DURABILITY[found.durable]}")
+    if found.fabric is not None and found.fabric.conservative:
+        say(f"conservative mode, only critical telemetry is taken: {found.fabric.reason}")
     epochs = {health.name: str(health.epoch or "") for health in found.answers}
     rows = [("weatherlight", "ready", str(stack.pid), "", "", "")]
     for process in stack.processes:

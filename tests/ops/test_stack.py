@@ -1,11 +1,25 @@
 """`esper up`, `esper status` and `esper down`, as typed."""
 
+import asyncio
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from actors.place import Place
+from actors.stack import up
+from actors.stackfile import running_stack
+from actors.watch import STREAM
+from esper.leyline.registry import COMMANDS, EVENTS
+from esper.leyline.v1.fabric_pb2 import ConservativeModeEntered
+from eventstore.oona import open_log
+from eventstore.store import Context
 from ops.cli.main import run
+
+PATIENCE_S = 20.0
 
 
 @pytest.fixture
@@ -39,3 +53,29 @@ def test_status_of_nothing_is_a_no_and_creates_nothing(tmp_path: Path, capsys: p
     assert run(["down", "--folder", str(folder)]) == 0
     assert "esper up" in capsys.readouterr().err
     assert not folder.exists()
+
+
+def test_status_says_that_the_fabric_is_conservative_and_why(folder: str, capsys: pytest.CaptureFixture[str]):
+    place = Place.at(Path(folder), {})
+    up(place)
+    asyncio.run(make_conservative(place))
+    capsys.readouterr()
+    deadline = time.monotonic() + PATIENCE_S
+
+    def told() -> bool:
+        run(["status", "--folder", folder])
+        return "only critical telemetry is taken: a test says so" in capsys.readouterr().err
+
+    while not told():
+        assert time.monotonic() < deadline
+
+
+async def make_conservative(place: Place) -> None:
+    """Record the mode as the warden would, and have it look at the log again by starting it anew."""
+    found = running_stack(place)
+    assert found is not None
+    entered = ConservativeModeEntered(reason="a test says so", depth=4_000)
+    async with open_log(found.url, keys=place.keys, types=EVENTS, commands=COMMANDS) as log:
+        context = Context(command_id="c" * 32, command_type="test", recorded_at_ns=1, actor="tester")
+        await log.store.append(STREAM, [entered], expected=0, context=context)
+    os.kill(next(process.pid for process in found.processes if process.name == "warden"), signal.SIGKILL)

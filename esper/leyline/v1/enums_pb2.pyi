@@ -114,6 +114,15 @@ class EmergencyLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EMERGENCY_LEVEL_ELEVATED: _ClassVar[EmergencyLevel]
     EMERGENCY_LEVEL_CONSERVATIVE: _ClassVar[EmergencyLevel]
     EMERGENCY_LEVEL_HALT: _ClassVar[EmergencyLevel]
+
+class MessagePriority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MESSAGE_PRIORITY_UNSPECIFIED: _ClassVar[MessagePriority]
+    MESSAGE_PRIORITY_LOW: _ClassVar[MessagePriority]
+    MESSAGE_PRIORITY_NORMAL: _ClassVar[MessagePriority]
+    MESSAGE_PRIORITY_HIGH: _ClassVar[MessagePriority]
+    MESSAGE_PRIORITY_CRITICAL: _ClassVar[MessagePriority]
+    MESSAGE_PRIORITY_EMERGENCY: _ClassVar[MessagePriority]
 SEED_STAGE_UNKNOWN: SeedLifecycleStage
 SEED_STAGE_DORMANT: SeedLifecycleStage
 SEED_STAGE_GERMINATED: SeedLifecycleStage
@@ -186,3 +195,9 @@ EMERGENCY_LEVEL_NOTICE: EmergencyLevel
 EMERGENCY_LEVEL_ELEVATED: EmergencyLevel
 EMERGENCY_LEVEL_CONSERVATIVE: EmergencyLevel
 EMERGENCY_LEVEL_HALT: EmergencyLevel
+MESSAGE_PRIORITY_UNSPECIFIED: MessagePriority
+MESSAGE_PRIORITY_LOW: MessagePriority
+MESSAGE_PRIORITY_NORMAL: MessagePriority
+MESSAGE_PRIORITY_HIGH: MessagePriority
+MESSAGE_PRIORITY_CRITICAL: MessagePriority
+MESSAGE_PRIORITY_EMERGENCY: MessagePriority

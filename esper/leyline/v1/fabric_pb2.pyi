@@ -1,7 +1,8 @@
 from esper.leyline.v1 import enums_pb2 as _enums_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -187,3 +188,45 @@ class EmergenciesCoalesced(_message.Message):
     last_raised_at_ns: int
     last_detail: str
     def __init__(self, reason: _Optional[str] = ..., count: _Optional[int] = ..., first_raised_at_ns: _Optional[int] = ..., last_raised_at_ns: _Optional[int] = ..., last_detail: _Optional[str] = ...) -> None: ...
+
+class ObserveFabric(_message.Message):
+    __slots__ = ("depth", "deepest", "open_breakers", "calm_for_s", "enter_depth", "recover_depth", "calm_needed_s", "observed_at_ns")
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    DEEPEST_FIELD_NUMBER: _ClassVar[int]
+    OPEN_BREAKERS_FIELD_NUMBER: _ClassVar[int]
+    CALM_FOR_S_FIELD_NUMBER: _ClassVar[int]
+    ENTER_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    RECOVER_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    CALM_NEEDED_S_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    depth: int
+    deepest: str
+    open_breakers: _containers.RepeatedScalarFieldContainer[str]
+    calm_for_s: float
+    enter_depth: int
+    recover_depth: int
+    calm_needed_s: float
+    observed_at_ns: int
+    def __init__(self, depth: _Optional[int] = ..., deepest: _Optional[str] = ..., open_breakers: _Optional[_Iterable[str]] = ..., calm_for_s: _Optional[float] = ..., enter_depth: _Optional[int] = ..., recover_depth: _Optional[int] = ..., calm_needed_s: _Optional[float] = ..., observed_at_ns: _Optional[int] = ...) -> None: ...
+
+class ConservativeModeEntered(_message.Message):
+    __slots__ = ("reason", "depth", "deepest", "entered_at_ns")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    DEEPEST_FIELD_NUMBER: _ClassVar[int]
+    ENTERED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    depth: int
+    deepest: str
+    entered_at_ns: int
+    def __init__(self, reason: _Optional[str] = ..., depth: _Optional[int] = ..., deepest: _Optional[str] = ..., entered_at_ns: _Optional[int] = ...) -> None: ...
+
+class ConservativeModeLeft(_message.Message):
+    __slots__ = ("reason", "depth", "left_at_ns")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    LEFT_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    depth: int
+    left_at_ns: int
+    def __init__(self, reason: _Optional[str] = ..., depth: _Optional[int] = ..., left_at_ns: _Optional[int] = ...) -> None: ...

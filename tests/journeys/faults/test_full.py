@@ -25,6 +25,7 @@ OTHERS = {
     "advisories_bytes": MIB,
     "nonces_bytes": MIB,
     "emergency_bytes": MIB,
+    "telemetry_bytes": MIB,
 }
 TIGHT = StreamSizes(events_bytes=MIB // 4, **OTHERS)
 ROOMY = StreamSizes(events_bytes=32 * MIB, **OTHERS)

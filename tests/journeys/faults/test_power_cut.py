@@ -27,6 +27,7 @@ SMALL = StreamSizes(
     advisories_bytes=MIB,
     nonces_bytes=MIB,
     emergency_bytes=MIB,
+    telemetry_bytes=MIB,
 )
 
 
