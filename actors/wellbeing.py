@@ -20,7 +20,8 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to say of the stack of `folder`; `stack` is None when none runs.
 
     `durable` is None when the server is silent; `silent` names the actors that do not answer; `waiting` counts, per
-    actor, the commands and events that were put into its queues and not acknowledged by it.
+    actor, the commands and events that were put into its queues and not acknowledged by it; `outboxes` counts, per run,
+    the facts that its trainer, alive or dead, has not handed to the log.
     """
 
     folder: str
@@ -29,6 +30,7 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[Health, ...] = ()
     silent: tuple[str, ...] = ()
     waiting: dict[str, int] = {}
+    outboxes: dict[str, int] = {}
 
     @property
     def healthy(self) -> bool:
