@@ -100,7 +100,12 @@ class Handover:
             return
         ended = commit_id(self._run, self._voice.command_id(self._run, f"epoch/{at.epoch}"))
         miss = MissDecision(at=at, reason=reason[: ROOM_FOR_A_MISS_BYTES // 4])
-        self._outbox.put(self._sealed(self._policy, miss, f"missed/{at.epoch}", causation=event_id(ended, 0)))
+        sealed = self._sealed(self._policy, miss, f"missed/{at.epoch}", causation=event_id(ended, 0))
+        try:
+            self._outbox.put(sealed)
+        except OutboxFull:
+            # There was room when the facts were put: the disk itself is full since.
+            self._outbox.put_as_last_resort(sealed)
 
     def put_end(self, summary: RunSummary) -> bool:
         """Put the run's end; False if there was no room."""

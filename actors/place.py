@@ -19,6 +19,7 @@ from eventstore.snapshot import Snapshots
 from eventstore.store import AlarmBus, BlobStore, CommandBus, EventStore, QueryBus
 
 LOCK_FILE = "stack.lock"
+OUTBOXES = "outbox"
 
 
 class Bus(CommandBus, QueryBus, Protocol):
@@ -124,7 +125,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def outboxes(self) -> Path:
         """What runs had to tell a log that did not answer, one file each; nowhere else until the log has it."""
-        return self.folder / "outbox"
+        return self.folder / OUTBOXES
 
     @property
     def stack_file(self) -> Path:

@@ -38,7 +38,8 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     `durable` is None when the server is silent, or does not say; `silent` names actors that do not answer; `waiting`
     counts, per actor, the commands and events that were put into its queues and not acknowledged by it; `projected` is
     None when the projector does not answer questions. `fabric` is what the warden says of the fabric as a whole; None
-    when it keeps silent.
+    when it keeps silent. `outboxes` counts, per run, the facts that its trainer, alive or dead, has not handed to the
+    log.
     """
 
     folder: str
@@ -49,6 +50,7 @@ class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting: dict[str, int] = {}
     projected: Projected | None = None
     fabric: FabricState | None = None
+    outboxes: dict[str, int] = {}
 
     @property
     def healthy(self) -> bool:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from actors.place import LOCK_FILE, Place
+from actors.outbox import left_over
+from actors.place import LOCK_FILE, OUTBOXES, Place
 from actors.settings import SettingsInvalid, StackSettings, read_settings
 from actors.stack import StackNotReady, StackStuck
 from actors.stack import down as stop_stack
@@ -54,9 +55,13 @@ def status(*, options: Options = DEFAULTS) -> int:
         found = StackStatus(folder=str(options.folder.absolute()), stack=None)
     else:
         found = asyncio.run(stack_status(Place.at(options.folder), _settings()))
+    found = msgspec.structs.replace(found, outboxes=left_over(options.folder / OUTBOXES))
     if options.json:
         print_json([msgspec.to_builtins(found)])
-    elif found.stack is None:
+        return 0 if found.healthy else 1
+    for run_id, depth in found.outboxes.items():
+        say(f"{depth} facts of run {run_id} wait for the log: attach(..., resume={run_id[:12]!r}) hands them over")
+    if found.stack is None:
         say(f"no stack runs in {options.folder}. Start one: esper up")
     else:
         _print_status(found, found.stack)

@@ -1,9 +1,10 @@
 """A training script as a user would write it, for journeys that kill and resume it.
 
-python -m tests.journeys.growing_run FOLDER RESULT [--resume] [--log URL] [--epochs N]
+python -m tests.journeys.growing_run FOLDER RESULT [--resume] [--log URL] [--epochs N] [--when-told]
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--log", default="embedded")
     parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--when-told", action="store_true", help="begin each epoch, and the end, at a line of input")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -47,6 +49,8 @@ def main() -> None:
         opened = attach(None)
     with opened as session:
         for _ in range(session.epoch, chosen.epochs):
+            if chosen.when_told:
+                sys.stdin.readline()
             model.train()
             for x, y in digits().batches():
                 loss = train_step(model, optimizer, x, y)
@@ -54,6 +58,8 @@ def main() -> None:
                 session.step(loss)
             facts = session.end_epoch()
             print(facts.at.epoch, facts.train_loss, facts.score, session.stages, flush=True)  # noqa: T201
+        if chosen.when_told:
+            sys.stdin.readline()
     chosen.result.write_text(f"{model_sha256(model)} {session.summary.score if session.summary else None}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.outbox import Outbox
 from actors.place import Place
 from actors.stack import up
 from actors.stackfile import running_stack
@@ -45,6 +46,17 @@ def test_the_stack_comes_up_tells_how_it_is_and_goes_down(folder: str, capsys: p
     assert f"of {head}, lag " in capsys.readouterr().err
     assert run(["down", "--folder", folder, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stopped"]
+
+
+def test_status_tells_what_a_run_has_not_handed_to_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run_id = "ab" * 16
+    outbox = Outbox(tmp_path / "outbox" / f"{run_id}.outbox")
+    for _ in range(3):
+        outbox.put(b"a fact")
+    assert run(["status", "--folder", str(tmp_path)]) == 1
+    assert f"3 facts of run {run_id} wait" in capsys.readouterr().err
+    assert run(["status", "--folder", str(tmp_path), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["outboxes"] == {run_id: 3}
 
 
 def test_status_of_nothing_is_a_no_and_creates_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

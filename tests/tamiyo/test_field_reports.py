@@ -38,6 +38,12 @@ def test_a_command_opens_one_report_named_after_it():
     assert (event.report_id, event.window_epochs, event.score_before) == ("fr-c1", 3, 0.6)
 
 
+def test_the_report_on_a_command_that_never_took_effect_is_aborted_and_no_other():
+    state = opened(opening("c1"), opening("c2"))
+    assert outcomes(state, AbortFieldReports(at=Moment(epoch=3), command_id="c2")) == {"c2": "ABORTED"}
+    assert outcomes(state, AbortFieldReports(at=Moment(epoch=3), command_id="c3")) == {}
+
+
 def test_the_same_command_again_opens_nothing_even_when_its_report_is_written():
     state = opened(opening())
     assert REPORTS.decide(state, opening()) == []

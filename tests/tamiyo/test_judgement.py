@@ -9,7 +9,7 @@ from esper.leyline.v1.enums_pb2 import AlphaCurve, CullInitiator
 from esper.leyline.v1.enums_pb2 import DecisionAction as Action
 from esper.leyline.v1.enums_pb2 import SeedLifecycleGate as Gate
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, MissDecision
+from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, MissDecision, WithdrawDecision
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.errors import PolicyRuleBroken
 from esper.tamiyo.rules.heuristic import caused_command, policy
@@ -167,6 +167,52 @@ def test_a_missed_decision_is_recorded_and_the_next_epoch_judged(grown):
     state = POLICY.fold(missed, grown)
     assert state.missed == 1
     assert action(state, training(2, **PROMISE)) == "BLEND"
+
+
+def withdrawn(state, decision: DecisionMade):
+    """Return *state* after *decision* was recorded and then withdrawn."""
+    command = WithdrawDecision(
+        at=decision.at,
+        decision_id="e1",
+        action=decision.action,
+        seed_id=decision.seed_id,
+        blueprint_id=decision.blueprint_id,
+        reason="lost",
+    )
+    after = POLICY.fold([decision], state)
+    return POLICY.fold(POLICY.decide(after, command), after)
+
+
+def test_a_cull_that_never_happened_is_held_against_nobody(grown):
+    state = withdrawn(grown, only(grown, training(4, **UNPROMISING)))
+    assert (state.lives, state.penalties, state.failures) == (grown.lives, {}, {})
+    assert action(state, training(5, **UNPROMISING)) == "CULL"
+
+
+def test_of_two_culls_the_one_that_never_happened_is_taken_back(grown):
+    culled = POLICY.fold([only(grown, training(4, **UNPROMISING))], grown)
+    again = POLICY.fold(POLICY.decide(culled, epoch(6, free(), pressures=(pressure(),), offers=(offer(),))), culled)
+    life = again.lives["s0"]
+    seed = slot("TRAINING", epochs=4, generation=life.generation, **UNPROMISING)
+    (decision,) = POLICY.decide(again, epoch(11, seed))
+    state = withdrawn(again, decision)
+    before = again.penalties["BP021"].at(11, 0.5)
+    assert state.penalties["BP021"].at(11, 0.5) == pytest.approx(before)
+    assert state.failures == again.failures
+
+
+def test_a_germination_that_never_happened_is_not_taken_for_a_seed_that_was_lost():
+    command = epoch(1, free(), pressures=(pressure(),), offers=(offer(),))
+    state = withdrawn(POLICY.initial, only(POLICY.initial, command))
+    assert state.penalties == {}
+    again = only(state, epoch(2, free(), pressures=(pressure(),), offers=(offer(),)))
+    assert (Action.Name(again.action), again.blueprint_id) == ("DECISION_ACTION_GERMINATE", "BP021")
+
+
+def test_a_miss_of_an_epoch_that_lies_behind_is_refused(grown):
+    state = POLICY.fold(POLICY.decide(grown, training(2, **PROMISE)), grown)
+    with pytest.raises(PolicyRuleBroken):
+        POLICY.decide(state, MissDecision(at=Moment(epoch=2)))
 
 
 def test_the_memory_of_a_seed_outlives_its_cull(grown):

@@ -13,6 +13,7 @@ from esper.leyline.v1.run_pb2 import (
     EndEpoch,
     EpochEnded,
     EpochFacts,
+    EpochsSkipped,
     FinishRun,
     ResumeRun,
     RunFacts,
@@ -20,6 +21,7 @@ from esper.leyline.v1.run_pb2 import (
     RunResumed,
     RunStarted,
     RunSummary,
+    SkipEpochs,
     StartRun,
 )
 from esper.leyline.v1.site_pb2 import Moment
@@ -59,6 +61,25 @@ ALLOWED = [
     ("start", [], START, STARTED),
     ("first epoch", STARTED, EndEpoch(facts=ends(1)), [EpochEnded(facts=ends(1))]),
     ("next epoch", RUNNING, EndEpoch(facts=ends(3)), [EpochEnded(facts=ends(3))]),
+    (
+        "a gap",
+        RUNNING,
+        SkipEpochs(first_epoch=3, at=at(7), reason="full"),
+        [EpochsSkipped(first_epoch=3, at=at(7), reason="full")],
+    ),
+    (
+        "a gap of which the beginning is on record",
+        RUNNING,
+        SkipEpochs(first_epoch=1, at=at(4), reason="full"),
+        [EpochsSkipped(first_epoch=3, at=at(4), reason="full")],
+    ),
+    ("a gap that is on record", RUNNING, SkipEpochs(first_epoch=1, at=at(2)), []),
+    (
+        "an epoch after a gap",
+        [*RUNNING, EpochsSkipped(first_epoch=3, at=at(7))],
+        EndEpoch(facts=ends(8)),
+        [EpochEnded(facts=ends(8))],
+    ),
     (
         "checkpoint",
         RUNNING,
