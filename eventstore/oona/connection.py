@@ -7,12 +7,12 @@ from typing import Any
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from eventstore.errors import StoreUnavailable
 from eventstore.oona.credentials import without_password
+from eventstore.oona.tapping import Tap, TappingClient
 
 CONNECT_WAIT_S = 5.0
 REQUEST_WAIT_S = 2.0
@@ -31,7 +31,7 @@ class Connection:
     """
 
     def __init__(self) -> None:
-        self._client = Client()
+        self._client = TappingClient()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._back = asyncio.Event()
 
@@ -157,6 +157,11 @@ class Connection:
         """Call *callback* for each message on *subject*, one after the other, also after reconnections."""
         self._require(f"subscribing to {subject}")
         return await self._client.subscribe(subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0)
+
+    async def tap(self, subject: str, tap: Tap) -> Subscription:
+        """Call *tap* for each message on *subject* as it arrives, also after reconnections: for flows of many."""
+        self._require(f"subscribing to {subject}")
+        return await self._client.tap(subject, tap)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End *subscription*; harmless when the connection is down or closed."""

@@ -145,12 +145,11 @@ class DeadLetters:
 def _as_delivered(stored: StoredMessage, deliveries: int) -> Raw:
     return Raw(
         position=stored.seq,
-        consumer_sequence=0,
         attempt=deliveries,
         stored_at_ns=_ns(stored.time),
         subject=stored.subject,
         data=stored.data,
-        headers=stored.headers(),
+        header_block=stored.hdrs,
         reply="",
     )
 

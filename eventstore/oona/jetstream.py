@@ -57,12 +57,6 @@ class StoredMessage(msgspec.Struct, frozen=True):
     data: bytes = b""
     hdrs: bytes = b""
 
-    def headers(self) -> dict[str, str]:
-        """Return its headers; of one that occurs twice, the last."""
-        lines = self.hdrs.decode(errors="replace").split("\r\n")[1:]
-        pairs = (line.partition(":") for line in lines if line)
-        return {name: value.strip() for name, _, value in pairs}
-
 
 class _MessageAnswer(Answer, frozen=True):
     message: StoredMessage | None = None
