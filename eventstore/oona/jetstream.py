@@ -137,6 +137,10 @@ class JetStream:
         """Return the newest message on *subject* from the stream's leader (a direct get may be stale)."""
         return await self._message(stream, {"last_by_subj": subject})
 
+    async def first_message(self, stream: str, subject: str) -> StoredMessage | None:
+        """Return the oldest message on *subject* from the stream's leader."""
+        return await self._message(stream, {"seq": 1, "next_by_subj": subject})
+
     async def message(self, stream: str, sequence: int) -> StoredMessage | None:
         """Return the message stored at *sequence*, from the stream's leader."""
         return await self._message(stream, {"seq": sequence})

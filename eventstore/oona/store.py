@@ -12,6 +12,7 @@ from eventstore.commit import MAX_COMMIT_BYTES, Chains, CommitCodec, Link, commi
 from eventstore.errors import CommitTooLarge, LogCorrupt, LogFull, LogReplaced, StoreUnavailable, StreamMovedOn
 from eventstore.heads import End, Head
 from eventstore.oona.jetstream import HEADER_ROOM_BYTES, LOG_FULL, WRONG_LAST_SEQUENCE, JetStream, Refused, StreamInfo
+from eventstore.oona.listing import streams_of
 from eventstore.oona.pull import Raw
 from eventstore.oona.reading import BATCH, LogReader
 from eventstore.oona.streams import EVENTS
@@ -67,6 +68,10 @@ class OonaStore:
         bottom = 0 if limit is None else max(0, top - 1 - limit)
         events = await self.read_stream(stream, after_version=bottom)
         return [event for event in reversed(events) if event.version < top]
+
+    async def streams(self, aggregate: str) -> Sequence[StreamName]:
+        """Return the streams of *aggregate*, in the order in which they began."""
+        return await streams_of(self._jetstream, EVENTS, aggregate)
 
     async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
         """Yield every event whose position is in (after, until]."""
