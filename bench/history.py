@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ import msgspec
 from actors.projector import CATALOGUE
 from bench import peers
 from bench.filling import KEYS, forgetful_server
-from bench.measuring import machine
+from bench.measuring import Report, insert, machine
 from bench.years import grow
 from esper.api.attach import LATEST, find_run
 from esper.leyline.registry import COMMANDS, EVENTS
@@ -32,9 +33,10 @@ SMALL, MILLION = (10_000, 100_000), 1_000_000
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one reader took in a process of its own: wall time, its memory at most and before it began."""
+    """What one reader took in a process of its own: wall and CPU time, its memory at most and before it began."""
 
     seconds: float
+    cpu_s: float
     peak_mib: float
     idle_mib: float
 
@@ -87,10 +89,11 @@ async def measured(url: str, reader: str) -> Cost:
     """Run one reader in this process, the connection included."""
     idle = _peak_mib()
     with tempfile.TemporaryDirectory() as folder:
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         async with open_log(url, keys=KEYS, types=EVENTS, commands=COMMANDS, sizes=SIZES) as log:
             await READERS[reader](log, Path(folder))
-        return Cost(seconds=time.perf_counter() - begun, peak_mib=_peak_mib(), idle_mib=idle)
+        seconds, cpu_s = time.perf_counter() - begun, time.process_time() - cpu
+    return Cost(seconds=seconds, cpu_s=cpu_s, peak_mib=_peak_mib(), idle_mib=idle)
 
 
 def in_a_process(url: str, reader: str) -> Cost:
@@ -100,8 +103,8 @@ def in_a_process(url: str, reader: str) -> Cost:
     return msgspec.json.decode(done.stdout, type=Cost)
 
 
-async def run(sizes: Sequence[int]) -> None:
-    """Grow a log and print one row of each table at every size."""
+async def run(sizes: Sequence[int]) -> AsyncGenerator[str, None]:
+    """Grow a log and yield the lines of a Markdown table, one for every size: seconds of wall time (and of CPU)."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = forgetful_server(folder)
@@ -109,15 +112,11 @@ async def run(sizes: Sequence[int]) -> None:
         try:
             async with open_log(server.url, keys=KEYS, types=EVENTS, commands=COMMANDS, sizes=SIZES):
                 client = await peers.connect(server.url)
-            print("\n".join(f"{what}: {value}" for what, value in machine().items()), "\n")
-            print(
-                f"| commits | {' | '.join(READERS)} | commits/s verified | disk | bytes each | memory, verify |",
-                end=" ",
-            )
-            print("memory, rebuild |\n|" + "---:|" * (len(READERS) + 6))
+            columns = ("commits", *READERS, "verified/s", "disk", "bytes each", "memory, verify", "memory, rebuild")
+            yield f"| {' | '.join(columns)} |\n|{'---:|' * len(columns)}"
             async for commits in grow(client, sizes):
-                costs = {reader: in_a_process(server.url, reader) for reader in READERS}
-                print(row(commits, costs, disk_bytes(folder / "nats")), flush=True)
+                costs = {reader: await asyncio.to_thread(in_a_process, server.url, reader) for reader in READERS}
+                yield row(commits, costs, disk_bytes(folder / "nats"))
             await client.close()
         finally:
             await server.stop()
@@ -125,9 +124,10 @@ async def run(sizes: Sequence[int]) -> None:
 
 def row(commits: int, costs: dict[str, Cost], stored: int) -> str:
     """Return one line of the table."""
-    times = [f"{cost.seconds:.3f} s" if cost.seconds < 1 else f"{cost.seconds:.1f} s" for cost in costs.values()]
+    times = [f"{_shown(cost.seconds)} ({_shown(cost.cpu_s)})" for cost in costs.values()]
     memory = [f"+{costs[name].peak_mib - costs[name].idle_mib:.0f} MiB" for name in ("log verify", "rebuild")]
-    rate = f"{commits / costs['log verify'].seconds:,.0f}"
+    checked = costs["log verify"]
+    rate = f"{commits / checked.seconds:,.0f} ({commits / checked.cpu_s:,.0f})"
     cells = [f"{commits:,}", *times, rate, f"{stored / 2**20:,.0f} MiB", f"{stored / commits:.0f}", *memory]
     return f"| {' | '.join(cells)} |"
 
@@ -135,6 +135,10 @@ def row(commits: int, costs: dict[str, Cost], stored: int) -> str:
 def disk_bytes(folder: Path) -> int:
     """Return what the files below *folder* take."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.3f}" if seconds < 1 else f"{seconds:.1f}"
 
 
 def _peak_mib() -> float:
@@ -148,14 +152,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.history", description=__doc__)
     parser.add_argument("--million", action="store_true", help="go on to a million commits: minutes more")
     parser.add_argument("--ten-million", action="store_true", help="and on to ten million: an hour, 10 GB of disk")
+    parser.add_argument("--markdown", default="", metavar="PAGE", help="also put the table into this Markdown page")
     parser.add_argument("--measure", choices=READERS, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.measure:
         sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(measured(options.url, options.measure))))
         return
+    asyncio.run(show(options))
+
+
+async def show(options: argparse.Namespace) -> None:
+    """Print the table line by line as it grows, and put it into the page that *options* name, if they do."""
+    lines = [Report(machine=machine()).table(), ""]
+    print(*lines, sep="\n", flush=True)
     million = [MILLION] if options.million or options.ten_million else []
-    asyncio.run(run([*SMALL, *million, *([10 * MILLION] if options.ten_million else [])]))
+    sizes = [*SMALL, *million, *([10 * MILLION] if options.ten_million else [])]
+    async with aclosing(run(sizes)) as found:
+        async for line in found:
+            print(line, flush=True)
+            lines.append(line)
+    if options.markdown:
+        insert("\n".join(lines), "history", Path(options.markdown))
 
 
 if __name__ == "__main__":

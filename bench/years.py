@@ -32,7 +32,7 @@ class Tape(MemoryStore):
         super().__init__(TYPES, KEYS)
         self._sealer = CommitCodec(KEYS, TYPES)
         self._ends: dict[StreamName, tuple[Link, int]] = {}
-        self.commits = 0
+        self.written = 0
         self.messages: list[tuple[str, bytes]] = []
         self.headers: list[dict[str, str]] = []
 
@@ -43,9 +43,9 @@ class Tape(MemoryStore):
         link, position = self._ends.get(stream, (START, 0))
         assert link.version == expected
         data = self._sealer.seal(stream, list(events), context, link)
-        self.commits += 1
-        recorded = self._sealer.reopen(data, self.commits, stream)
-        self._ends[stream] = link_after(data, recorded), self.commits
+        self.written += 1
+        recorded = self._sealer.reopen(data, self.written, stream)
+        self._ends[stream] = link_after(data, recorded), self.written
         self.messages.append((of_stream(stream), data))
         self.headers.append(
             {
@@ -91,10 +91,10 @@ async def grow(client: Client, sizes: Sequence[int]) -> AsyncGenerator[int, None
     """
     tape, runs = Tape(), 0
     for size in sizes:
-        while tape.commits < size:
+        while tape.written < size:
             runs += 1
             await tell_training(tape, runs)
             await counted_acks(client, tape.messages, window=WINDOW, headers=tape.headers.__getitem__)
             tape.messages, tape.headers = [], []
-        yield tape.commits
-        tape.commits += APPENDED_MEANWHILE
+        yield tape.written
+        tape.written += APPENDED_MEANWHILE
