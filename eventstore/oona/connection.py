@@ -75,8 +75,8 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        """Whether a request would be sent now."""
-        return self._client.is_connected
+        """Whether a request would be sent now, and its caller told if the connection is lost meanwhile."""
+        return self._client.is_connected and not self._lost.done()
 
     @property
     def closed(self) -> bool:
@@ -171,7 +171,7 @@ class Connection:
             _log.debug("subscription ended uncleanly", subject=subscription.subject, error=str(error))
 
     def _require(self, doing: str) -> None:
-        if not self._client.is_connected:
+        if not self.connected:
             raise StoreUnavailable(doing, "not connected")
 
     async def _on_error(self, error: Exception) -> None:
