@@ -15,7 +15,7 @@ from nats.aio.client import Client
 
 from bench import peers, sqlite_peer
 from bench.filling import AGGREGATES, KEYS, WORD, commits, context, fill, forgetful_server
-from bench.measuring import Contestant, Report, compete, machine, publish
+from bench.measuring import Contestant, Report, add_outputs, compete, machine, publish
 from eventstore.oona import Oona, open_log
 from eventstore.oona.connection import Connection
 from eventstore.oona.jetstream import JetStream
@@ -190,9 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--commits", type=int, default=50_000)
     parser.add_argument("--only", nargs="+", choices=["append", "read"], default=["append", "read"])
     parser.add_argument("--eventsourcing", default="", help="a Python that has the eventsourcing library")
-    parser.add_argument("--json", default="", help="also write the report to this file")
+    add_outputs(parser)
     options = parser.parse_args(arguments)
-    publish(asyncio.run(run(options)), options.json)
+    publish(asyncio.run(run(options)), "log", options)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Measuring contestants side by side in one run: interleaved rounds, medians, wall and whole-process CPU time."""
 
+import argparse
 import importlib.metadata
 import os
 import platform
@@ -53,17 +54,21 @@ class Report(msgspec.Struct, kw_only=True):
 
     def table(self) -> str:
         """Return the report as Markdown."""
-        lines = [f"{name}: {what}" for name, what in self.machine.items()]
-        lines += ["", "| what | per second | CPU us each |", "|---|---:|---:|"]
-        lines += [f"| {name} | {s.per_s:,.0f} | {s.cpu_us:.1f} |" for name, s in self.speeds.items()]
-        lines += ["", "| ratio | wanted | median | worst | best | holds |", "|---|---:|---:|---:|---:|---|"]
-        lines += [
-            f"| {r.ours} / {r.peer} | {r.wanted:g} | {r.median:.2f} | {r.worst:.2f} | {r.best:.2f} | "
-            f"{'yes' if r.holds else 'no'} |"
-            for r in self.ratios
-        ]
-        lines += ["", *(f"{name}: {what}" for name, what in self.remarks.items())]
-        return "\n".join(lines)
+        parts = ["\n".join(f"- {name}: {what}" for name, what in self.machine.items())]
+        if self.speeds:
+            lines = ["| what | per second | CPU us each |", "|---|---:|---:|"]
+            lines += [f"| {name} | {s.per_s:,.0f} | {s.cpu_us:.1f} |" for name, s in self.speeds.items()]
+            parts.append("\n".join(lines))
+        if self.ratios:
+            lines = ["| ratio | wanted | median | worst | best | holds |", "|---|---:|---:|---:|---:|---|"]
+            lines += [
+                f"| {r.ours} / {r.peer} | {r.wanted:g} | {r.median:.2f} | {r.worst:.2f} | {r.best:.2f} | "
+                f"{'yes' if r.holds else 'no'} |"
+                for r in self.ratios
+            ]
+            parts.append("\n".join(lines))
+        parts.append("\n".join(f"- {name}: {what}" for name, what in self.remarks.items()))
+        return "\n\n".join(part for part in parts if part)
 
 
 def machine() -> dict[str, str]:
@@ -105,8 +110,30 @@ async def _measured(contestant: Contestant) -> Speed:
     return Speed(per_s=many / wall, cpu_us=cpu / many * 1e6)
 
 
-def publish(report: Report, json: str) -> None:
-    """Print *report*, and write it as JSON to the file called *json* if one is named."""
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `publish` heeds."""
+    parser.add_argument("--json", default="", help="also write the report to this file")
+    parser.add_argument("--markdown", default="", metavar="PAGE", help="also put the report into this Markdown page")
+
+
+def publish(report: Report, bench: str, options: argparse.Namespace) -> None:
+    """Print *report*, which is that of *bench*, and write it where *options* say."""
     sys.stdout.write(report.table() + "\n")
-    if json:
-        Path(json).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    if options.json:
+        Path(options.json).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    if options.markdown:
+        insert(report.table(), bench, Path(options.markdown))
+
+
+def insert(text: str, bench: str, page: Path) -> None:
+    """Put *text* into *page* in place of what stands between the marks of *bench*.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    begin, end = f"<!-- {bench}: begin -->\n", f"<!-- {bench}: end -->"
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{page} has no {begin.strip()} and {end}")
+    page.write_text(f"{before}{begin}\n{text}\n\n{end}{after}", encoding="utf-8")

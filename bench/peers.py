@@ -38,12 +38,12 @@ async def counted_acks(
     client: Client, messages: Sequence[tuple[str, bytes]], *, window: int, headers: Headers | None = None
 ) -> int:
     """A pipeline with one inbox that only counts acknowledgements: no deadline, no outcome for each message."""
-    inbox, acknowledged, room = client.new_inbox(), 0, asyncio.Event()
+    inbox, acknowledged, room, refused = client.new_inbox(), 0, asyncio.Event(), b""
 
     async def on_ack(message: Msg) -> None:
-        nonlocal acknowledged
+        nonlocal acknowledged, refused
         if b'"error"' in message.data:
-            raise RuntimeError(message.data.decode())
+            refused = message.data
         acknowledged += 1
         room.set()
 
@@ -57,6 +57,8 @@ async def counted_acks(
         room.clear()
         await room.wait()
     await subscription.unsubscribe()
+    if refused:
+        raise RuntimeError(refused.decode())
     return acknowledged
 
 

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 
 from bench import peers
 from bench.filling import CODEC, KEYS, fill, forgetful_server
-from bench.measuring import Report, compete, machine, publish
+from bench.measuring import Report, add_outputs, compete, machine, publish
 from eventstore.commit import Chains
 from eventstore.oona import Oona, open_log
 from eventstore.oona.streams import EVENTS, StreamSizes
@@ -150,9 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.projection", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--commits", type=int, default=100_000)
-    parser.add_argument("--json", default="", help="also write the report to this file")
+    add_outputs(parser)
     options = parser.parse_args(arguments)
-    publish(asyncio.run(run(options)), options.json)
+    publish(asyncio.run(run(options)), "projection", options)
 
 
 if __name__ == "__main__":

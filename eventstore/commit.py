@@ -1,7 +1,7 @@
 """One decision as signed, chained bytes, and back: what is returned from here was verified."""
 
-import hashlib
 from collections.abc import Sequence
+from hashlib import sha1, sha256
 from typing import TypeVar
 from uuid import UUID
 
@@ -34,7 +34,7 @@ def event_id(commit: str, index: int) -> str:
 
 def _uuid5_hex(namespace: bytes, name: bytes) -> str:
     """Return `uuid5(...).hex` without building UUID objects: that took half the time of verifying a log."""
-    digest = hashlib.sha1(namespace + name, usedforsecurity=False).hexdigest()
+    digest = sha1(namespace + name, usedforsecurity=False).hexdigest()
     return f"{digest[:12]}5{digest[13:16]}{_VARIANTS[digest[16]]}{digest[17:32]}"
 
 
@@ -139,7 +139,7 @@ class CommitCodec(msgspec.Struct, frozen=True):
 
         Nothing is verified: it never left this process.
         """
-        return self._events(draft.commit, draft.context, position, draft.stream)
+        return self._events(tuple(draft.commit.events), draft.commit, draft.context, position, draft.stream)
 
     def read(self, data: bytes, position: int, stream: StreamName, chains: Chains) -> tuple[Recorded, ...]:
         """Unseal the next commit of *stream* and extend its chain in *chains*."""
@@ -151,9 +151,10 @@ class CommitCodec(msgspec.Struct, frozen=True):
         self, signed: SignedCommit, position: int, stream: StreamName, after: Link | None
     ) -> tuple[Recorded, ...]:
         body = _parse(Commit, signed.commit, position)
-        _check_identity(body, position, stream)
+        stored = tuple(body.events)
+        _check_identity(body, stored, position, stream)
         _check_link(body, position, after)
-        return self._events(body, _context(body), position, stream)
+        return self._events(stored, body, _context(body), position, stream)
 
     def _schema_version(self, event: Message) -> int:
         own = OWN.lookup(event.DESCRIPTOR.full_name)
@@ -168,12 +169,14 @@ class CommitCodec(msgspec.Struct, frozen=True):
         if not genuine:
             raise LogCorrupt(position, "signature", f"the HMAC of key {signed.key_id}", signed.signature.hex())
 
-    def _events(self, commit: Commit, context: Context, position: int, stream: StreamName) -> tuple[Recorded, ...]:
-        this, first = commit.commit_id, commit.first_version
-        events: list[Recorded] = []
-        for index, stored in enumerate(commit.events):
+    def _events(
+        self, events: Sequence[Event], commit: Commit, context: Context, position: int, stream: StreamName
+    ) -> tuple[Recorded, ...]:
+        first, this = commit.first_version, commit.commit_id
+        recorded: list[Recorded] = []
+        for index, stored in enumerate(events):
             name, message = self._message(stored, position)
-            events.append(
+            recorded.append(
                 Recorded(
                     position=position,
                     index=index,
@@ -186,10 +189,11 @@ class CommitCodec(msgspec.Struct, frozen=True):
                     context=context,
                 )
             )
-        return tuple(events)
+        return tuple(recorded)
 
     def _message(self, stored: Event, position: int) -> tuple[str, Message]:
-        name, payload, known = stored.type, stored.payload, self.types.lookup(stored.type) or OWN.lookup(stored.type)
+        name, payload = stored.type, stored.payload
+        known = self.types.lookup(name) or OWN.lookup(name)
         if known is None or stored.schema_version != known[1]:
             name, version, payload = self._newest(stored, position)
             known = self.types.lookup(name)
@@ -206,7 +210,7 @@ class CommitCodec(msgspec.Struct, frozen=True):
 
 def link_after(data: bytes, events: Sequence[Recorded]) -> Link:
     """Return where the chain ends after the commit whose stored bytes are *data* and whose events are *events*."""
-    return Link(events[-1].version, hashlib.sha256(data).digest())
+    return Link(events[-1].version, sha256(data).digest())
 
 
 def previous_of(data: bytes) -> bytes:
@@ -243,14 +247,20 @@ def _parse(kind: type[_Kind], data: bytes, position: int) -> _Kind:
         raise LogCorrupt(position, "form", f"a {kind.DESCRIPTOR.full_name}", str(error)) from error
 
 
-def _check_identity(commit: Commit, position: int, stream: StreamName) -> None:
-    if commit.aggregate != stream.aggregate or commit.aggregate_id != stream.aggregate_id:
+def _check_identity(commit: Commit, events: Sequence[Event], position: int, stream: StreamName) -> None:
+    if (commit.aggregate, commit.aggregate_id) != stream:
         raise LogCorrupt(position, "stream", str(stream), f"{commit.aggregate}.{commit.aggregate_id}")
-    _require(position, "commit id", commit_id(stream, commit.command_id), commit.commit_id)
-    if not commit.events:
+    this = commit.commit_id
+    expected = commit_id(stream, commit.command_id)
+    if this != expected:
+        raise LogCorrupt(position, "commit id", expected, this)
+    if not events:
         raise LogCorrupt(position, "events", "at least one", "none")
-    for index, event in enumerate(commit.events):
-        _require(position, "event id", event_id(commit.commit_id, index), event.event_id)
+    namespace = bytes.fromhex(this)
+    for index, event in enumerate(events):
+        expected = _uuid5_hex(namespace, b"%d" % index)
+        if event.event_id != expected:
+            raise LogCorrupt(position, "event id", expected, event.event_id)
 
 
 def _check_link(commit: Commit, position: int, after: Link | None) -> None:

@@ -48,19 +48,23 @@ class Importer(msgspec.Struct, frozen=True):
             ImportRefused: a stream of it is here with another history, or a commit of it is wrong. Nothing was written.
             StoreUnavailable, LogFull: import it again: what was appended is not appended twice.
         """
-        commits: list[Stored] = []
-        examined = archive.examine(self.keys, self.types, commits.append)
+        ids: dict[StreamName, list[str]] = {}
+
+        def note(stored: Stored) -> None:
+            ids.setdefault(stored.stream, []).append(stored.events[0].commit_id)
+
+        examined = archive.examine(self.keys, self.types, note)
         fault = examined.checked.fault
         if fault is not None:
             where = f"position {fault.position} of the archive"
             raise ImportRefused(where, f"{fault.kind}: expected {fault.expected}, found {fault.found}")
         if not examined.signed and not accept_unsigned:
             raise ImportRefused(str(archive.path), "the keys that signed it are not here")
-        for stream in dict.fromkeys(stored.stream for stored in commits):
-            await self._refuse_other_history(stream, [one for one in commits if one.stream == stream])
+        for stream, there in ids.items():
+            await self._refuse_other_history(stream, there)
         digest = self.blobs.put(archive.path.read_bytes())
         places, written = list[tuple[int, int]](), 0
-        for stored in commits:
+        for stored in archive.commits(self.keys, self.types):
             appended = await self._append(stored)
             places.append((stored.position, appended.position))
             written += int(not appended.duplicate)
@@ -73,7 +77,7 @@ class Importer(msgspec.Struct, frozen=True):
         return Imported(
             stream=str(stream),
             position=recorded.position,
-            commits=len(commits),
+            commits=len(places),
             written=written,
             signatures_verified=examined.signed,
         )
@@ -83,9 +87,8 @@ class Importer(msgspec.Struct, frozen=True):
         messages = [recorded.event for recorded in stored.events]
         return await self.store.append(stored.stream, messages, expected=first.version - 1, context=first.context)
 
-    async def _refuse_other_history(self, stream: StreamName, commits: Sequence[Stored]) -> None:
+    async def _refuse_other_history(self, stream: StreamName, there: Sequence[str]) -> None:
         here = _commit_ids(await self.store.read_stream(stream))
-        there = [stored.events[0].commit_id for stored in commits]
         shared = min(len(here), len(there))
         if here[:shared] != there[:shared]:
             raise ImportRefused(str(stream), "this log has it with another history: import into an empty one")

@@ -94,6 +94,10 @@ class MemoryStore:
         below = [event for event in events if before_version is None or event.version < before_version]
         return below[::-1][:limit]
 
+    async def streams(self, aggregate: str) -> Sequence[StreamName]:
+        """Return the streams of *aggregate*, in the order in which they began."""
+        return tuple(stream for stream in self._heads if stream.aggregate == aggregate)
+
     async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
         """Yield every event whose position is in (after, until]."""
         async with aclosing(self.read_stored(after=after, until=until)) as commits:

@@ -155,6 +155,17 @@ class EventStore(Protocol):
         """
         ...
 
+    async def streams(self, aggregate: str) -> Sequence[StreamName]:
+        """Return the streams of *aggregate*, in the order in which they began; the log is not read for it.
+
+        Nothing is verified: a name may be missing or wrong if the log was tampered with, what `read_stream` returns
+        for it is not.
+
+        Raises:
+            StoreUnavailable: the log did not answer.
+        """
+        ...
+
     def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
         """Yield every event whose position is in (after, until], in order; *until* defaults to the present head.
 

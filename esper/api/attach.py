@@ -253,16 +253,13 @@ async def find_run(store: EventStore, wanted: str) -> tuple[Recorded, ...]:
     Raises:
         NothingToResume: none, or more than one, fits.
     """
-    started: list[str] = []
     if len(wanted) == RUN_ID_DIGITS:
-        started = [wanted]
+        fitting = [wanted]
     else:
-        async for recorded in store.read_all():
-            if isinstance(recorded.event, RunStarted):
-                started.append(recorded.stream.aggregate_id)
-    fitting = started[-1:] if wanted == LATEST else [run_id for run_id in started if run_id.startswith(wanted)]
+        begun = [stream.aggregate_id for stream in await store.streams("run")]
+        fitting = begun[-1:] if wanted == LATEST else [run_id for run_id in begun if run_id.startswith(wanted)]
     events = await store.read_stream(run_stream(fitting[0])) if len(fitting) == 1 else ()
-    if not events:
+    if not any(isinstance(recorded.event, RunStarted) for recorded in events):
         raise NothingToResume(wanted)
     return tuple(events)
 

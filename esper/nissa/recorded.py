@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Protocol
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from esper.leyline.v1.site_pb2 import Moment
@@ -99,11 +101,22 @@ def seed_of(recorded: RecordedEvent) -> str | None:
 
 def moment_of(event: Message) -> Moment | None:
     """Return when in the training *event* takes effect, if it says so itself or in the facts it carries."""
-    at = _field(event, "at")
-    if isinstance(at, Moment):
-        return at
-    carried = next((facts for name in FACT_FIELDS if (facts := _field(event, name)) is not None), None)
-    return moment_of(carried) if isinstance(carried, Message) else None
+    path = _way_to_moment(event.DESCRIPTOR)
+    found: Message = event
+    for name in path:
+        found = getattr(found, name)
+    return found if isinstance(found, Moment) else None
+
+
+@cache
+def _way_to_moment(kind: Descriptor) -> tuple[str, ...]:
+    """Return the fields that lead from a message of *kind* to its moment; none if it has none."""
+    messages = {field.name: field.message_type for field in kind.fields if field.message_type is not None}
+    if messages.get("at") is Moment.DESCRIPTOR:
+        return ("at",)
+    carried = next((name for name in FACT_FIELDS if name in kind.fields_by_name), "")
+    onward = _way_to_moment(messages[carried]) if carried in messages else ()
+    return (carried, *onward) if onward else ()
 
 
 def _field(event: Message, name: str) -> object:

@@ -1,11 +1,13 @@
 """Leyline's enum numbers as the short words people read, and its maps as JSON."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import msgspec
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 
+@cache
 def word(kind: EnumTypeWrapper, number: int) -> str:
     """Return the name of *number* without what all names of *kind* share: SEED_STAGE_TRAINING is "training"."""
     shared = _shared_words([value.name.split("_") for value in kind.DESCRIPTOR.values])

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from eventstore.errors import StoreUnavailable
 from eventstore.oona.credentials import Login, inbox_of, login_in, without_password
+from eventstore.oona.tapping import Tap, TappingClient
 
 CONNECT_WAIT_S = 5.0
 REQUEST_WAIT_S = 2.0
@@ -33,7 +33,7 @@ class Connection:
     """
 
     def __init__(self) -> None:
-        self._client = Client()
+        self._client = TappingClient()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._back = asyncio.Event()
         self._forbidden: set[str] = set()
@@ -105,8 +105,8 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        """Whether a request would be sent now."""
-        return self._client.is_connected
+        """Whether a request would be sent now, and its caller told if the connection is lost meanwhile."""
+        return self._client.is_connected and not self._lost.done()
 
     @property
     def closed(self) -> bool:
@@ -202,6 +202,11 @@ class Connection:
         self._require(f"subscribing to {subject}")
         return await self._client.subscribe(subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0)
 
+    async def tap(self, subject: str, tap: Tap) -> Subscription:
+        """Call *tap* for each message on *subject* as it arrives, also after reconnections: for flows of many."""
+        self._require(f"subscribing to {subject}")
+        return await self._client.tap(subject, tap)
+
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End *subscription*; harmless when the connection is down or closed."""
         try:
@@ -216,7 +221,7 @@ class Connection:
         return otherwise
 
     def _require(self, doing: str) -> None:
-        if not self._client.is_connected:
+        if not self.connected:
             raise StoreUnavailable(doing, "not connected")
 
     async def _on_error(self, error: Exception) -> None:

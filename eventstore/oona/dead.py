@@ -144,11 +144,10 @@ class DeadLetters:
 def _as_delivered(stored: StoredMessage, deliveries: int) -> Raw:
     return Raw(
         position=stored.seq,
-        consumer_sequence=0,
         attempt=deliveries,
         stored_at_ns=stored.stored_at_ns,
         subject=stored.subject,
         data=stored.data,
-        headers=stored.headers(),
+        header_block=stored.hdrs,
         reply="",
     )

@@ -84,12 +84,6 @@ class StoredMessage(msgspec.Struct, frozen=True):
         """When the server stored it, to the microsecond."""
         return round(self.time.timestamp() * 1e6) * 1000
 
-    def headers(self) -> dict[str, str]:
-        """Return its headers; of one that occurs twice, the last."""
-        lines = self.hdrs.decode(errors="replace").split("\r\n")[1:]
-        pairs = (line.partition(":") for line in lines if line)
-        return {name: value.strip() for name, _, value in pairs}
-
 
 class _MessageAnswer(Answer, frozen=True):
     message: StoredMessage | None = None
@@ -188,6 +182,10 @@ class JetStream:
     async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
         """Return the newest message on *subject* from the stream's leader (a direct get may be stale)."""
         return await self._message(stream, {"last_by_subj": subject})
+
+    async def first_message(self, stream: str, subject: str) -> StoredMessage | None:
+        """Return the oldest message on *subject* from the stream's leader."""
+        return await self._message(stream, {"seq": 1, "next_by_subj": subject})
 
     async def message(self, stream: str, sequence: int) -> StoredMessage | None:
         """Return the message stored at *sequence*, from the stream's leader."""

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Mapping
 from uuid import uuid4
 
 import msgspec
-from nats.aio.msg import Msg
 
 from eventstore.oona.connection import Connection
+from eventstore.oona.tapping import header_fields
 
 HEARTBEAT_S = 2.0
 EXPIRES_S = 30.0
@@ -15,7 +15,6 @@ EXPIRES_S = 30.0
 MOST_BYTES = 16 * 1024 * 1024
 
 _V1_TOKENS = 9
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Interrupted(Exception):
@@ -26,13 +25,17 @@ class Raw(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message as it came from its stream, not yet verified; `stored_at_ns` is when the server stored it."""
 
     position: int
-    consumer_sequence: int
     attempt: int
     stored_at_ns: int
     subject: str
     data: bytes
-    headers: Mapping[str, str]
+    header_block: bytes
     reply: str
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers; few readers look at them, so that they are read only then."""
+        return header_fields(self.header_block)
 
 
 class Pull:
@@ -60,7 +63,7 @@ class Pull:
             StoreUnavailable: the connection is down.
         """
         lost = self._connection.lost
-        subscription = await self._connection.subscribe(self._inbox, self._on_message)
+        subscription = await self._connection.tap(self._inbox, self._on_message)
         try:
             while True:
                 # After a reconnection a request would be answered here, where nobody will listen by then.
@@ -101,35 +104,36 @@ class Pull:
             self._request_subject, msgspec.json.encode(body), doing=self._doing, reply=self._inbox
         )
 
-    async def _on_message(self, message: Msg) -> None:
-        if message.reply:
-            self._take(message)
+    def _on_message(self, subject: bytes, reply: bytes, data: bytes, header_block: bytes) -> None:
+        if reply:
+            try:
+                self._take(subject, reply, data, header_block)
+            except (ValueError, IndexError):
+                self._broken = self._broken or f"{reply!r} is no address for acknowledgements"
         else:
-            self._heed(message.headers or {})
+            self._heed(header_fields(header_block))
         if not self._woken.done():
             self._woken.set_result(None)
 
-    def _take(self, message: Msg) -> None:
-        tokens = message.reply.split(".")
+    def _take(self, subject: bytes, reply: bytes, data: bytes, header_block: bytes) -> None:
+        tokens = reply.split(b".")
         first = 4 if len(tokens) == _V1_TOKENS else 6
-        attempt, position, consumer_sequence, stored_at_ns = (int(part) for part in tokens[first : first + 4])
+        consumer_sequence = int(tokens[first + 2])
         if self._gapless and consumer_sequence != self._consumer_sequence + 1:
             self._broken = self._broken or f"message {self._consumer_sequence + 1} of the flow is missing"
         if self._broken:
             return
         self._consumer_sequence = consumer_sequence
         self._owed -= 1
-        headers = message.headers or _NO_HEADERS
         self._taken.append(
             Raw(
-                position=position,
-                consumer_sequence=consumer_sequence,
-                attempt=attempt,
-                stored_at_ns=stored_at_ns,
-                subject=message.subject,
-                data=message.data,
-                headers=headers,
-                reply=message.reply,
+                position=int(tokens[first + 1]),
+                attempt=int(tokens[first]),
+                stored_at_ns=int(tokens[first + 3]),
+                subject=subject.decode(),
+                data=data,
+                header_block=header_block,
+                reply=reply.decode(),
             )
         )
 

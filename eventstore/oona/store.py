@@ -21,6 +21,7 @@ from eventstore.oona.jetstream import (
     Refused,
     StreamInfo,
 )
+from eventstore.oona.listing import streams_of
 from eventstore.oona.pull import Raw
 from eventstore.oona.reading import BATCH, LogReader
 from eventstore.oona.streams import EVENTS
@@ -79,12 +80,18 @@ class OonaStore:
         events = await self.read_stream(stream, after_version=bottom)
         return [event for event in reversed(events) if event.version < top]
 
+    async def streams(self, aggregate: str) -> Sequence[StreamName]:
+        """Return the streams of *aggregate*, in the order in which they began."""
+        return await streams_of(self._jetstream, EVENTS, aggregate)
+
     async def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
         """Yield every event whose position is in (after, until]."""
-        async with aclosing(self.read_stored(after=after, until=until)) as commits:
-            async for stored in commits:
-                for event in stored.events:
-                    yield event
+        async with aclosing(self._raw(after, until)) as batches:
+            chains = Chains(from_start=after == 0)
+            async for batch in batches:
+                for raw in batch:
+                    for event in self._unseal(raw, chains):
+                        yield event
 
     async def read_all_backward(self, *, before: int | None = None, after: int = 0) -> AsyncGenerator[Recorded, None]:
         """Yield every event whose position is in (after, before), the newest first."""
@@ -106,15 +113,21 @@ class OonaStore:
 
     async def read_stored(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Stored, None]:
         """Yield every commit whose position is in (after, until], with its bytes."""
+        async with aclosing(self._raw(after, until)) as batches:
+            chains = Chains(from_start=after == 0)
+            async for batch in batches:
+                for raw in batch:
+                    yield Stored(raw.position, _stream(raw), raw.data, self._unseal(raw, chains))
+
+    async def _raw(self, after: int, until: int | None) -> AsyncGenerator[list[Raw], None]:
+        """Yield the messages in (after, until], not yet verified; *until* defaults to the present head."""
         head = (await self._info()).state.last_seq
         _refuse_beyond(head, after)
         last = head if until is None else min(until, head)
         served = await self._last_served(after, last)
-        chains = Chains(from_start=after == 0)
         async with aclosing(self._reader.until(after=after, until=served)) as batches:
             async for batch in batches:
-                for raw in batch:
-                    yield Stored(raw.position, _stream(raw), raw.data, self._unseal(raw, chains))
+                yield batch
         if served < last:
             raise LogCorrupt(served + 1, "position", str(served + 1), "nothing that the server can read")
 

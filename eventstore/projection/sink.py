@@ -25,7 +25,8 @@ class Sink:
             ProjectionsBusy: another process owns it.
         """
         self.path, self.catalogue = path, catalogue
-        self._columns = {name: dict(columns) for name, columns in catalogue.tables.items()}
+        self._columns = {name: tuple(columns) for name, columns in catalogue.tables.items()}
+        self._partial: set[tuple[str, tuple[str, ...]]] = set()
         self._root = open_for_writing(path, catalogue.annex)
         self._writer = self._root.cursor()
         self._lock = threading.Lock()
@@ -102,14 +103,25 @@ class Sink:
     def _rows(self, events: Sequence[Recorded]) -> dict[str, list[tuple[object, ...]]]:
         """Return what *events* become, by table, each row in the order of its table's columns."""
         rows: dict[str, list[tuple[object, ...]]] = {}
-        for recorded in events:
-            for table, values in self.catalogue.rows(recorded):
-                columns = self._columns[table]
-                if not values.keys() <= columns.keys():
-                    undeclared = ", ".join(sorted(values.keys() - columns.keys()))
-                    raise KeyError(f"table {table} declares no column {undeclared}")
-                rows.setdefault(table, []).append(tuple(map(values.get, columns)))
+        for projection in self.catalogue.projections:
+            of_event = projection.rows
+            for recorded in events:
+                for table, values in of_event(recorded):
+                    columns, shape = self._columns[table], tuple(values)
+                    if shape == columns:
+                        row = tuple(values.values())
+                    else:
+                        if (table, shape) not in self._partial:
+                            self._admit(table, shape)
+                        row = tuple(map(values.get, columns))
+                    rows.setdefault(table, []).append(row)
         return rows
+
+    def _admit(self, table: str, shape: tuple[str, ...]) -> None:
+        """Note that rows of *table* may have the columns *shape* only, unless it declares no such columns."""
+        if undeclared := set(shape) - set(self._columns[table]):
+            raise KeyError(f"table {table} declares no column {', '.join(sorted(undeclared))}")
+        self._partial.add((table, shape))
 
     def _has_tables(self) -> bool:
         found = self._writer.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'projection_checkpoint'")

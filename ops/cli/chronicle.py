@@ -37,6 +37,25 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     last_position: int = 0
 
 
+class Roll:
+    """The runs of a log, told from its events one after the other; no event is kept."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, RunRow] = {}
+
+    def note(self, recorded: Recorded) -> None:
+        """Take in the next event."""
+        run_id = run_of(recorded)
+        before = self._rows.get(run_id)
+        if before is None:
+            before = RunRow(run_id=run_id, first_position=recorded.position)
+        self._rows[run_id] = _row_after(before, recorded)
+
+    def rows(self) -> tuple[RunRow, ...]:
+        """Return one row per run that was started, the oldest first."""
+        return tuple(row for row in self._rows.values() if row.started_at)
+
+
 class Chronicle:
     """A part of the log from its first position on, held in memory; `damage` is what stopped the reading, if any."""
 
@@ -50,12 +69,10 @@ class Chronicle:
 
     def runs(self) -> tuple[RunRow, ...]:
         """Return one row per run, the oldest first."""
-        rows: dict[str, RunRow] = {}
+        roll = Roll()
         for recorded in self.events:
-            run_id = run_of(recorded)
-            before = rows.get(run_id, RunRow(run_id=run_id, first_position=recorded.position))
-            rows[run_id] = _row_after(before, recorded)
-        return tuple(row for row in rows.values() if row.started_at)
+            roll.note(recorded)
+        return roll.rows()
 
     def run_named(self, asked: str) -> str:
         """Return the id of the run called *asked*: `latest`, or the beginning of exactly one run's id.
@@ -118,6 +135,17 @@ async def read_chronicle(store: EventStore, *, until: int | None = None) -> Chro
     Raises: as `EventStore.read_all`.
     """
     return Chronicle([recorded async for recorded in store.read_all(until=until)])
+
+
+async def read_runs(store: EventStore) -> tuple[RunRow, ...]:
+    """Read the whole log and return one row per run, the oldest first; memory grows with the runs only.
+
+    Raises: as `EventStore.read_all`.
+    """
+    roll = Roll()
+    async for recorded in store.read_all():
+        roll.note(recorded)
+    return roll.rows()
 
 
 async def read_what_is_sound(store: EventStore) -> Chronicle:

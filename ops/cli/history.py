@@ -11,6 +11,7 @@ from ops.cli.chronicle import (
     Chronicle,
     moment_of,
     read_chronicle,
+    read_runs,
     run_of,
     runs_shown,
     seed_of,
@@ -48,7 +49,7 @@ async def runs(*, options: Options = DEFAULTS) -> None:
     "seeds" counts germinated/kept/culled.
     """
     async with open_log(options) as log:
-        rows = (await read_chronicle(log.store)).runs()
+        rows = await read_runs(log.store)
     if options.json:
         print_json(rows)
         return

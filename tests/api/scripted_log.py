@@ -119,6 +119,10 @@ class ScriptedStore:
         self._refuse_if_down()
         return await self.inner.read_stream(stream, after_version=after_version)
 
+    async def streams(self, aggregate: str) -> Sequence[StreamName]:
+        self._refuse_if_down()
+        return await self.inner.streams(aggregate)
+
     def read_all(self, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Recorded, None]:
         self._refuse_if_down()
         return self.inner.read_all(after=after, until=until)

@@ -115,6 +115,13 @@ class EventStoreContract:
         assert words(events) == ["a", "b", "c"]
         assert [event.position for event in events] == [1, 2, 3]
 
+    async def test_the_streams_of_an_aggregate_are_listed_in_the_order_in_which_they_began(self, store: EventStore):
+        late, early = StreamName("seed", "a-late"), StreamName("seed", "z-early")
+        for stream, version in ((early, 0), (OTHER, 0), (late, 0), (early, 1)):
+            await store.append(stream, said("x"), expected=version, context=context())
+        assert list(await store.streams("seed")) == [early, late]
+        assert list(await store.streams("nobody")) == []
+
     async def test_all_is_read_between_two_positions(self, store: EventStore):
         for number in range(5):
             await store.append(SEED, said(str(number)), expected=number, context=context())
