@@ -7,14 +7,17 @@ if TYPE_CHECKING:
     from esper.api.errors import EsperError
     from esper.api.settings import GrowthSettings
     from esper.api.unwrap import unwrap
-    from esper.api.wrap import wrap
+    from esper.api.wrap import sites_report, wrap
+    from esper.kasmina.requests import site
 
-__all__ = ["EsperError", "GrowthSettings", "attach", "unwrap", "wrap"]
+__all__ = ["EsperError", "GrowthSettings", "attach", "site", "sites_report", "unwrap", "wrap"]
 
 _HOMES = {
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",
     "attach": "esper.api.attach",
+    "site": "esper.kasmina.requests",
+    "sites_report": "esper.api.wrap",
     "unwrap": "esper.api.unwrap",
     "wrap": "esper.api.wrap",
 }

@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 import torch
 from torch import nn
+from torch._dynamo.eval_frame import OptimizedModule
 
 from actors.clock import SystemClock
 from actors.dispatch import AggregateCache
@@ -29,9 +30,11 @@ from esper.api.logs import EMBEDDED, OpenLog, open_named
 from esper.api.script import Script
 from esper.api.session import Session
 from esper.api.settings import GrowthSettings
-from esper.api.wrap import wrapped_sites
+from esper.api.wrap import refuse_compiled, survey_of, wrapped_sites
+from esper.kasmina.doorway import declared
 from esper.kasmina.planted import PLANTED
 from esper.kasmina.rules.seed import seed_rules
+from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.run_pb2 import EpochEnded, EpochFacts, RunFacts, RunStarted
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.rules.heuristic import policy
@@ -69,16 +72,21 @@ def attach(
     *evaluate* is called with the model at each epoch's end, and again with single seeds switched off: it returns a
     held-out score (larger is better), or a mapping with "score" and, better, "loss". *log* is "embedded", "memory"
     or "nats://...". *resume* is "latest", a run's id or its unique beginning. *seed* fixes every random draw that
-    Esper makes. *stateful* names whatever else must be saved with the run: schedulers, scalers, generators of your
-    loaders. *controller* None leaves every slot to your own hand.
+    Esper makes. *stateful* names whatever else must be saved with the run: schedulers, scalers,
+    generators of your loaders. A `torch.amp.GradScaler` must be among them: its factor is taken out of what seeds
+    learn from. *controller* None leaves every slot to your own hand.
 
     Raises:
         NotWrapped: call `wrap` first.
         AttachedAlready: the model is in a session, or carries what one has grown.
+        CompiledHost: the model is compiled, and its sites were not declared for that.
         NothingToResume, RunFinishedAlready, ResumeMismatch, KernelLost, LogReplaced: *resume* cannot be done.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
+    if isinstance(model, OptimizedModule):
+        # What torch.compile returned; what was wrapped is inside.
+        model = model.get_submodule("_orig_mod")
     script = Script(
         model=model,
         optimizer=optimizer,
@@ -96,6 +104,14 @@ def attach(
     return begin(script, open_named(log, place), place)
 
 
+def loss_scale(stateful: Mapping[str, Stateful | torch.Generator]) -> LossScale:
+    """Return what the loss is multiplied by before its backward pass, as the scaler in *stateful* has it."""
+    scalers = [named for named in stateful.values() if isinstance(named, torch.amp.GradScaler)]
+    if len(scalers) > 1:
+        raise ValueError("several GradScalers in `stateful`: Esper cannot tell which one scales the loss; give one")
+    return scalers[0].get_scale if scalers else unscaled
+
+
 def refuse_unless_free(model: nn.Module) -> None:
     """Refuse a model that was not wrapped, is in a session, or carries seeds.
 
@@ -103,6 +119,7 @@ def refuse_unless_free(model: nn.Module) -> None:
         NotWrapped, AttachedAlready: see their messages.
     """
     wrapped_sites(model)
+    refuse_compiled(model, declared(model))
     if model.__dict__.get(IN_SESSION) == id(model):
         raise AttachedAlready("is in a session already")
     if model.__dict__.get(PLANTED):
@@ -133,7 +150,7 @@ def _session(script: Script, opened: OpenLog, place: Place, close: Callable[[], 
     facts = _facts(script)
     begun = None if script.resume is None else call(find_run(opened.log.store, script.resume))
     run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
-    growth = Growth(model, script.optimizer, facts.sites, settings)
+    growth = Growth(model, script.optimizer, facts.sites, settings, loss_scale(script.stateful))
     trainer = Trainer(
         opened.log,
         run_id,
@@ -149,6 +166,7 @@ def _session(script: Script, opened: OpenLog, place: Place, close: Callable[[], 
         last = _start(facts, trainer, fences, checkpoints, call)
     else:
         last = _go_on(begun, facts, trainer, fences, checkpoints, call)
+    growth.glance(survey_of(model).shapes)
     return Session(
         run_id=run_id,
         model=model,

@@ -3,6 +3,7 @@
 from torch import fx, nn
 
 from esper.api.wrap import SURVEY, survey_of
+from esper.kasmina import doorway
 from esper.kasmina.planted import PLANTED, SUBMODULE, PlantedSeed, planted_in
 from esper.kasmina.tracing import Fossil, grown_graph, plain
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
@@ -32,6 +33,7 @@ def unwrap(model: nn.Module) -> fx.GraphModule:
         raise
     for seed in kept:
         seed.holder.add_module(f"{SUBMODULE}{seed.site.seed_id}", plain(seed.seed.module))
+    doorway.close(model)
     for attribute in (SURVEY, PLANTED):
         model.__dict__.pop(attribute, None)
     return fx.GraphModule(model, graph, class_name=type(model).__name__)
