@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from esper.kasmina.tap import in_backward
+from esper.kasmina.tap import fingerprint, in_backward
 
 # Forward passes whose draws a backward pass may still ask for.
 REMEMBERED = 64
@@ -49,7 +49,7 @@ class OwnDraws:
         A checkpointed segment runs a second time in the backward pass and must compute the same again.
         """
         before = dict(self._states)
-        if in_backward() and (first := self._first.get(_fingerprint(reads))) is not None:
+        if in_backward() and (first := self._first.get(fingerprint(reads))) is not None:
             self._states = dict(first)
             try:
                 yield
@@ -58,7 +58,7 @@ class OwnDraws:
             return
         yield
         if any(not torch.equal(before[name], state) for name, state in self._states.items() if name in before):
-            self._first[_fingerprint(reads)] = before
+            self._first[fingerprint(reads)] = before
             if len(self._first) > REMEMBERED:
                 del self._first[next(iter(self._first))]
 
@@ -69,7 +69,3 @@ class OwnDraws:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from where `tensors` was read."""
         self._states = {name: state.clone() for name, state in tensors.items()}
-
-
-def _fingerprint(reads: Tensor) -> str:
-    return f"{tuple(reads.shape)}|{float(reads.detach().double().sum()).hex()}"

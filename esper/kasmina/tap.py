@@ -22,6 +22,11 @@ def current_backward() -> int:
     return torch._C._current_graph_task_id()  # pyright: ignore[reportPrivateUsage]
 
 
+def fingerprint(activation: Tensor) -> str:
+    """Return a short text by which an activation that is computed again is known."""
+    return f"{tuple(activation.shape)}|{float(activation.detach().double().sum()).hex()}"
+
+
 class Crossing:
     """One pass through a site. `entry` and `host` have the sample first, in the order that seeds know.
 
@@ -73,6 +78,7 @@ class Tap:
         self._span = bool(site.entry_module)
         # One for forward passes and one for recomputations in backward passes.
         self._entered = {False: _Entered(), True: _Entered()}
+        self._before: tuple[str, Tensor | None] = ("", None)
         self._handles: list[Removable] = [_leaving(model, site.exit_module, self._on_exit)]
         if self._span:
             self._handles.append(_entering(model, site.entry_module, self._on_entry))
@@ -82,6 +88,7 @@ class Tap:
         for handle in self._handles:
             handle.remove()
         self._entered = {False: _Entered(), True: _Entered()}
+        self._before = ("", None)
 
     def owns(self, hook: object) -> bool:
         """Tell whether *hook* is one of this tap's."""
@@ -110,8 +117,8 @@ class Tap:
         crossing = Crossing(output, None, tensor, self._layout)
         if not self._span:
             crossing.entry = crossing.host
-        elif not problem:
-            crossing.entry, problem = self._entry()
+        elif tensor is not None:
+            crossing.entry, problem = self._entry(tensor)
         crossing.problem = problem
         return crossing
 
@@ -127,10 +134,16 @@ class Tap:
         misfit = self._layout.misfit(found)
         return (None, misfit) if misfit else (found, "")
 
-    def _entry(self) -> tuple[Tensor | None, str]:
-        entry, problem = self._entered[in_backward()].taken()
+    def _entry(self, tensor: Tensor) -> tuple[Tensor | None, str]:
+        again = in_backward()
+        entry, problem = self._entered[again].taken()
+        if again and entry is None and self._before[0] == fingerprint(tensor):
+            # Only the exit is computed again; its entry lies before the checkpointed segment.
+            entry = self._before[1]
         if entry is None:
             return None, problem
+        if not again and torch.is_grad_enabled():
+            self._before = (fingerprint(tensor), entry)
         misfit = self._input_layout.misfit(entry)
         return (None, f"what it reads: {misfit}") if misfit else (self._input_layout.canonical(entry), "")
 

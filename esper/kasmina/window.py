@@ -128,9 +128,7 @@ class Recorder:
         for activation, layout in ((host, self._site.layout), (entry, self._entry_layout())):
             if activation.ndim == AMBIGUOUS and not layout and self._ambiguous:
                 advice = 'esper.site(..., layout="TBC"), or "BTC" (input_layout for what a span reads)'
-                raise SiteUnusable(
-                    label, f"some layers put time before the batch: say which is which, {advice}"
-                )
+                raise SiteUnusable(label, f"some layers put time before the batch: say which is which, {advice}")
         if not (host.is_floating_point() and entry.is_floating_point()):
             raise SiteUnusable(label, f"{entry.dtype} flows in and {host.dtype} out, not floating-point numbers")
         if len(entry) != len(host):
