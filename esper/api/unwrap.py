@@ -4,7 +4,11 @@ from torch import fx, nn
 
 from esper.api.wrap import SURVEY, survey_of
 from esper.kasmina import doorway
+from esper.kasmina.errors import UnwrapRefused
+from esper.kasmina.layout import Layout
 from esper.kasmina.planted import PLANTED, SUBMODULE, PlantedSeed, planted_in
+from esper.kasmina.proposals import TUPLES
+from esper.kasmina.sites import FIRST
 from esper.kasmina.tracing import Fossil, grown_graph, plain
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 
@@ -40,5 +44,17 @@ def unwrap(model: nn.Module) -> fx.GraphModule:
 
 
 def _fossil(model: nn.Module, seed: PlantedSeed) -> Fossil:
-    entry = model.get_submodule(seed.site.entry_module) if seed.site.entry_module else None
-    return Fossil(seed.seed.module, entry, model.get_submodule(seed.site.exit_module), seed.seed.mode, seed.alpha)
+    site, exit_ = seed.site, model.get_submodule(seed.site.exit_module)
+    first = tuple(site.output) == FIRST and isinstance(exit_, TUPLES)
+    if site.output and not first:
+        raise UnwrapRefused(f"a seed grew in one element of what {site.exit_module} returns ({site.label})")
+    return Fossil(
+        module=seed.seed.module,
+        entry=model.get_submodule(site.entry_module) if site.entry_module else None,
+        exit=exit_,
+        mode=seed.seed.mode,
+        alpha=seed.alpha,
+        first=first,
+        layout=Layout(site.layout),
+        input_layout=Layout(site.input_layout),
+    )

@@ -31,12 +31,16 @@ class Layout(msgspec.Struct, frozen=True):
             return activation
         return activation.permute([self.order.index(letter) for letter in wanted])
 
+    def host_order(self, canonical: Tensor) -> Tensor:
+        """Undo `canonical`."""
+        wanted = CANONICAL.get(len(self.order), self.order)
+        if self.order == wanted:
+            return canonical
+        return canonical.permute([wanted.index(letter) for letter in self.order])
+
     def restored(self, canonical: Tensor, like: Tensor) -> Tensor:
         """Undo `canonical`, and keep the strides of *like*: a model may rely on them (`view`)."""
-        wanted = CANONICAL.get(len(self.order), self.order)
-        found = canonical
-        if self.order != wanted:
-            found = canonical.permute([wanted.index(letter) for letter in self.order])
+        found = self.host_order(canonical)
         if found.stride() == like.stride():
             return found
         if like.is_contiguous():
