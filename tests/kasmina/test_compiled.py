@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from esper.api.wrap import survey_of, wrap, wrapped_sites
 from esper.kasmina.doorway import close
-from esper.kasmina.errors import CompiledHost
+from esper.kasmina.errors import CompiledHost, ModelRefused
 from esper.kasmina.glance import Glance
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.slot import Slot
@@ -159,7 +159,7 @@ def test_a_host_compiled_for_one_graph_only_says_that_sites_are_breaks(backend: 
 
 
 def test_what_is_wrapped_already_compiled_is_told_to_wrap_first():
-    with pytest.raises(Exception, match="OptimizedModule cannot be wrapped: wrap the model before torch.compile"):
+    with pytest.raises(ModelRefused, match=r"OptimizedModule cannot be wrapped: wrap the model before torch.compile"):
         wrap(torch.compile(Host()), ["conv"])
 
 
