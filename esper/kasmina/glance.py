@@ -35,13 +35,16 @@ class Glance:
             handle.remove()
         self._handles = []
         for slot in self._slots:
+            known = slot.shape
             try:
                 slot.close_window()
             except SiteUnusable as refusal:
                 self.refusals[slot.site.seed_id] = refusal
             except CompiledHost:
                 self._traced = True
-        self._seen = self._seen or bool(self.refusals) or any(slot.shape is not None for slot in self._slots)
+            self._seen = self._seen or slot.shape is not known or bool(self.refusals)
+            # What is known already, from a probe or from the run that goes on, stays.
+            slot.shape = known or slot.shape
         self._slots = ()
 
     def demand(self) -> None:

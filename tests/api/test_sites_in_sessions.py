@@ -146,11 +146,12 @@ def test_a_site_that_auto_found_is_left_out_and_the_session_says_why(tmp_path: P
         session.end_epoch()
 
 
-def test_a_step_of_another_model_is_refused(tmp_path: Path):
-    model, other = esper.wrap(Rows(), sites=["lstm"]), Rows()
+@pytest.mark.parametrize("probe", [None, torch.zeros(2, 64)], ids=["unseen", "probed"])
+def test_a_step_of_another_model_is_refused(tmp_path: Path, probe: Tensor | None):
+    model, other = esper.wrap(Rows(), sites=["lstm"], probe=probe), Rows()
     with (
-        pytest.raises(HostUnseen, match=r"train the object that esper.wrap returned"),
         attached(model, tmp_path) as session,
+        pytest.raises(HostUnseen, match=r"train the object that esper.wrap returned"),
     ):
         train(session, other, other)
 
