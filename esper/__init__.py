@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from esper.api.recorded_run import open_run
     from esper.api.settings import GrowthSettings
     from esper.api.unwrap import unwrap
-    from esper.api.wrap import wrap
+    from esper.api.wrap import sites_report, wrap
+    from esper.kasmina.requests import site
 
-__all__ = ["EsperError", "GrowthSettings", "attach", "bake", "open_run", "unwrap", "wrap"]
+__all__ = [
+    "EsperError", "GrowthSettings", "attach", "bake", "open_run", "site", "sites_report", "unwrap", "wrap",
+]  # fmt: skip
 
 _HOMES = {
     "EsperError": "esper.api.errors",
@@ -19,6 +22,8 @@ _HOMES = {
     "attach": "esper.api.attach",
     "bake": "esper.api.baking",
     "open_run": "esper.api.recorded_run",
+    "site": "esper.kasmina.requests",
+    "sites_report": "esper.api.wrap",
     "unwrap": "esper.api.unwrap",
     "wrap": "esper.api.wrap",
 }

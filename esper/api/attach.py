@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 import torch
 from torch import nn
+from torch._dynamo.eval_frame import OptimizedModule
 
 from actors.clock import SystemClock
 from actors.dispatch import AggregateCache
@@ -41,9 +42,11 @@ from esper.api.measuring import measuring
 from esper.api.script import Script
 from esper.api.session import Session
 from esper.api.settings import GrowthSettings
-from esper.api.wrap import wrapped_sites
+from esper.api.wrap import refuse_compiled, survey_of, wrapped_sites
+from esper.kasmina.doorway import declared
 from esper.kasmina.planted import PLANTED
 from esper.kasmina.rules.seed import seed_rules
+from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.run_pb2 import EpochEnded, EpochFacts, RunFacts, RunStarted
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.rules.heuristic import policy
@@ -84,17 +87,22 @@ def attach(
     held-out score (larger is better), or a mapping with "score" and, better, "loss". *log* is "embedded", "memory"
     or "nats://...". *resume* is "latest", a run's id or its unique beginning. *seed* fixes every random draw that
     Esper makes. *stateful* names whatever else must be saved with the run: schedulers, scalers, generators of your
-    loaders. *controller* None leaves every slot to your own hand. *telemetry* publishes what each step and epoch
-    measured where `esper query` finds it; with log="memory" there is none.
+    loaders. A `torch.amp.GradScaler` must be among them: its factor is taken out of what seeds learn from.
+    *controller* None leaves every slot to your own hand. *telemetry* publishes what each step and epoch measured
+    where `esper query` finds it; with log="memory" there is none.
 
     Raises:
         NotWrapped: call `wrap` first.
         AttachedAlready: the model is in a session, or carries what one has grown.
         ControllerUnknown: there is no such controller.
+        CompiledHost: the model is compiled, and its sites were not declared for that.
         NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, KernelLost, LogReplaced: *resume* cannot be done.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
+    if isinstance(model, OptimizedModule):
+        # What torch.compile returned; what was wrapped is inside.
+        model = model.get_submodule("_orig_mod")
     script = Script(
         model=model,
         optimizer=optimizer,
@@ -116,6 +124,14 @@ def attach(
     return begin(script, opened, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs))
 
 
+def loss_scale(stateful: Mapping[str, Stateful | torch.Generator]) -> LossScale:
+    """Return what the loss is multiplied by before its backward pass, as the scaler in *stateful* has it."""
+    scalers = [named for named in stateful.values() if isinstance(named, torch.amp.GradScaler)]
+    if len(scalers) > 1:
+        raise ValueError("several GradScalers in `stateful`: Esper cannot tell which one scales the loss; give one")
+    return scalers[0].get_scale if scalers else unscaled
+
+
 def refuse_unless_free(model: nn.Module) -> None:
     """Refuse a model that was not wrapped, is in a session, or carries seeds.
 
@@ -123,6 +139,7 @@ def refuse_unless_free(model: nn.Module) -> None:
         NotWrapped, AttachedAlready: see their messages.
     """
     wrapped_sites(model)
+    refuse_compiled(model, declared(model))
     if model.__dict__.get(IN_SESSION) == id(model):
         raise AttachedAlready("is in a session already")
     if model.__dict__.get(PLANTED):
@@ -152,7 +169,7 @@ def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -
     run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
     outbox = _outbox(run_id, opened, place)
     ending.callback(outbox.close)
-    growth = Growth(model, script.optimizer, facts.sites, settings)
+    growth = Growth(model, script.optimizer, facts.sites, settings, loss_scale(script.stateful))
     decides = policy(settings.policy) if script.controller == HEURISTIC else None
     voice = Voice(opened.log, run_id, SystemClock(), AggregateCache(snapshots=place.snapshots))
     trainer = Trainer(voice, outbox, place.keys, rules=Rules(seed_rules(settings.gates), decides), sanity=sanity)
@@ -165,6 +182,7 @@ def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -
         last = _go_on(begun, trainer, fences, checkpoints, call)
     measured = measuring(opened, run_id, wanted=script.telemetry)
     ending.callback(measured.close)
+    growth.glance(survey_of(model).shapes)
     return Session(
         run_id=run_id,
         model=model,

@@ -8,14 +8,17 @@ from torch import nn
 from actors.changes import Change
 from esper.api.evaluation import Evaluation, Score
 from esper.api.settings import GrowthSettings
+from esper.api.wrap import note, survey_of
+from esper.kasmina.errors import SiteUnusable
+from esper.kasmina.glance import Glance, look
 from esper.kasmina.grafting import Seedling, graft
 from esper.kasmina.pressure import pressure
 from esper.kasmina.rules.seed import Seed, SeedEvent, evolve
 from esper.kasmina.slot import Slot
-from esper.kasmina.undisturbed import undisturbed
+from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import CheckpointSeed, EpochFacts
-from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure
+from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure, SiteShape
 from esper.tamiyo.rules.reports import WINDOW_EPOCHS
 
 IN_THE_FORWARD = (Stage.SEED_STAGE_BLENDING, Stage.SEED_STAGE_PROBATIONARY)
@@ -32,9 +35,17 @@ class Growth:
     """Slots and seeds of one model. `seeds` folds the events whose effect the model already shows."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, sites: Sequence[Site], settings: GrowthSettings
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        sites: Sequence[Site],
+        settings: GrowthSettings,
+        loss_scale: LossScale = unscaled,
     ) -> None:
-        self.slots: dict[str, Slot] = {site.seed_id: Slot(site, model) for site in sites}
+        self.slots: dict[str, Slot] = {site.seed_id: Slot(site, model, loss_scale) for site in sites}
+        # Sites that turned out to be none, and why.
+        self.unusable: dict[str, str] = {}
+        self._glance: Glance | None = None
         self.seeds: dict[str, Seed] = {site.seed_id: Seed() for site in sites}
         self.germinated = 0
         self.culled = 0
@@ -139,27 +150,72 @@ class Growth:
             self._score_drop[seed_id] = -contribution
         return measured
 
+    def glance(self, known: Mapping[str, SiteShape]) -> None:
+        """Take over shapes that are *known*, and learn the others from the first training pass."""
+        dormant = [slot for seed_id, slot in self.slots.items() if self._is_free(seed_id)]
+        for slot in dormant:
+            slot.shape = slot.shape or known.get(slot.site.seed_id)
+        self._glance = Glance(self._model, dormant)
+
+    def end_glance(self) -> list[str]:
+        """Take note of what the first training pass has shown; return what there is to say about it.
+
+        Raises:
+            HostUnseen, CompiledHost: no site can see the training.
+            SiteUnusable: a site that was named exactly cannot carry a seed.
+        """
+        glance, self._glance = self._glance, None
+        if glance is None:
+            return []
+        glance.demand()
+        return self._set_aside(glance.refusals)
+
+    def _set_aside(self, refusals: Mapping[str, SiteUnusable]) -> list[str]:
+        found = survey_of(self._model)
+        for seed_id, refusal in refusals.items():
+            if found.exact(seed_id):
+                raise refusal
+            self.unusable[seed_id] = refusal.reason
+        shapes = {seed_id: slot.shape for seed_id, slot in self.slots.items() if slot.shape is not None}
+        note(self._model, shapes, self.unusable)
+        return [
+            f"site {self.slots[seed_id].site.label} is left out: {refusals[seed_id].reason}" for seed_id in refusals
+        ]
+
+    def _is_free(self, seed_id: str) -> bool:
+        return self.seeds[seed_id].stage == Stage.SEED_STAGE_DORMANT and seed_id not in self.unusable
+
     def open_windows(self, limit_samples: int) -> None:
         """Watch what flows through every dormant site, until `close_windows`."""
         for seed_id, slot in self.slots.items():
-            if self.seeds[seed_id].stage == Stage.SEED_STAGE_DORMANT:
+            if self._is_free(seed_id):
                 slot.open_window(limit_samples)
 
     def observe_batch(self, *inputs: object) -> None:
-        """Learn what flows through the dormant sites from one forward pass that training does not notice."""
-        self.open_windows(1)
-        try:
-            with undisturbed(self._model), torch.enable_grad():
-                self._model(*inputs)
-        finally:
-            for slot in self.slots.values():
-                slot.close_window()
+        """Learn what flows through the dormant sites from one forward pass that training does not notice.
+
+        Raises:
+            SiteUnusable: a site that was named exactly cannot carry a seed.
+        """
+        if self._glance is not None:
+            self._glance.close()
+            self._glance = None
+        free = [slot for seed_id, slot in self.slots.items() if self._is_free(seed_id)]
+        self._set_aside(look(self._model, free, inputs))
 
     def close_windows(self, run_seed: int) -> list[SitePressure]:
         """Stop watching and return the growth pressure of every site that saw enough samples to tell."""
+        if self._glance is not None:
+            self._glance.close()
+            self._glance = None
         found: list[SitePressure] = []
         for seed_id, slot in self.slots.items():
-            window = slot.close_window()
+            try:
+                window = slot.close_window()
+            except SiteUnusable as refusal:
+                # It was well in the first pass: the training goes on without this site.
+                self.unusable[seed_id] = refusal.reason
+                continue
             measured = None if window is None else pressure(seed_id, window, run_seed)
             if measured is not None:
                 found.append(measured)

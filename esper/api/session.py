@@ -119,8 +119,11 @@ class Session:
 
         Raises:
             SessionClosed: outside the `with` block.
+            HostUnseen, CompiledHost, SiteUnusable: at the first step, no site or not every site can see the training.
         """
         self._open_moment()
+        for line in self._growth.end_glance():
+            self._say(line)
         began = perf_counter()
         self._losses.append(loss.detach())
         self.global_step += 1

@@ -78,8 +78,12 @@ class SlotHandle:
         described = descriptor(blueprint_id)
         chosen = effective_parameters(blueprint_id, parameters)
         shape = self._slot.shape
+        if self.seed_id in self._growth.unusable:
+            return Rejected(f"this site cannot carry a seed: {self._growth.unusable[self.seed_id]}", ("shape_known",))
         if shape is None:
-            return Rejected("nothing is known of what flows here: call session.observe(batch) first", ("shape_known",))
+            return Rejected(
+                "nothing is known of what flows here: train one step, or call session.observe(batch)", ("shape_known",)
+            )
         spec = KernelSpec(
             blueprint_id=blueprint_id,
             blueprint_version=described.version,

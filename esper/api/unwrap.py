@@ -7,8 +7,13 @@ from torch import Tensor, fx, nn
 
 from esper.api.wrap import SURVEY, survey_of
 from esper.karn.linear_form import linear_form
+from esper.kasmina import doorway
+from esper.kasmina.errors import UnwrapRefused
 from esper.kasmina.folding import fold
+from esper.kasmina.layout import Layout
 from esper.kasmina.planted import PLANTED, SUBMODULE, PlantedSeed, planted_in
+from esper.kasmina.proposals import TUPLES
+from esper.kasmina.sites import FIRST
 from esper.kasmina.tracing import Fossil, grown_graph, plain
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 
@@ -47,8 +52,8 @@ def _baked(model: nn.Module, planted: list[PlantedSeed], *, fold_linear: bool) -
     for seed in planted:
         seed.unhook()
     kept = [seed for seed in planted if seed.stage == Stage.SEED_STAGE_FOSSILIZED]
-    fossils = [_fossil(model, seed) for seed in kept]
     try:
+        fossils = [_fossil(model, seed) for seed in kept]
         graph = grown_graph(model, fossils)
     except BaseException:
         for seed in planted:
@@ -87,10 +92,23 @@ def _bare(model: nn.Module, planted: list[PlantedSeed]) -> nn.Module:
 
 
 def _forget(model: nn.Module) -> None:
+    doorway.close(model)
     for attribute in (SURVEY, PLANTED):
         model.__dict__.pop(attribute, None)
 
 
 def _fossil(model: nn.Module, seed: PlantedSeed) -> Fossil:
-    entry = model.get_submodule(seed.site.entry_module) if seed.site.entry_module else None
-    return Fossil(seed.seed.module, entry, model.get_submodule(seed.site.exit_module), seed.seed.mode, seed.alpha)
+    site, exit_ = seed.site, model.get_submodule(seed.site.exit_module)
+    first = tuple(site.output) == FIRST and isinstance(exit_, TUPLES)
+    if site.output and not first:
+        raise UnwrapRefused(f"a seed grew in one element of what {site.exit_module} returns ({site.label})")
+    return Fossil(
+        module=seed.seed.module,
+        entry=model.get_submodule(site.entry_module) if site.entry_module else None,
+        exit=exit_,
+        mode=seed.seed.mode,
+        alpha=seed.alpha,
+        first=first,
+        layout=Layout(site.layout),
+        input_layout=Layout(site.input_layout),
+    )

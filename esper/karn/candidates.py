@@ -4,7 +4,7 @@ from esper.karn import catalogue
 from esper.karn.counting import parameter_count
 from esper.karn.errors import BlueprintRefused
 from esper.karn.parameters import effective_parameters
-from esper.leyline.v1.enums_pb2 import BLEND_MODE_CONVEX, SITE_KIND_IMAGE
+from esper.leyline.v1.enums_pb2 import BLEND_MODE_CONVEX, SITE_KIND_IMAGE, SITE_KIND_SEQUENCE
 from esper.leyline.v1.policy_pb2 import Candidate
 from esper.leyline.v1.site_pb2 import Site, SiteShape
 
@@ -27,17 +27,22 @@ _FOR_OTHERS = (
     catalogue.SQUEEZE_EXCITATION,
     catalogue.LAYER_NORM,
 )
+# They let every position see those after it, which would tell a language model its own answers.
+_MIX_POSITIONS = (catalogue.DEPTHWISE_SEPARABLE, catalogue.SQUEEZE_EXCITATION)
 
 
 def candidates(site: Site, shape: SiteShape) -> list[Candidate]:
     """Return every blueprint that fits *site*, with default parameters and exact parameter counts.
 
-    A blueprint that replaces its input is not offered for a span, where input and output are different tensors.
+    A blueprint that replaces its input is not offered for a span, where input and output are different tensors; one
+    that mixes positions is not offered where a sequence comes out, because the host may be causal.
     """
     offered: list[Candidate] = []
     for blueprint_id in _FOR_IMAGES if shape.input_kind == SITE_KIND_IMAGE else _FOR_OTHERS:
         described = catalogue.descriptor(blueprint_id)
         if site.entry_module and described.blend_mode == BLEND_MODE_CONVEX:
+            continue
+        if shape.output_kind == SITE_KIND_SEQUENCE and blueprint_id in _MIX_POSITIONS:
             continue
         parameters = effective_parameters(blueprint_id, {})
         try:

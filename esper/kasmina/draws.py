@@ -6,6 +6,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from esper.kasmina.tap import fingerprint, in_backward
+
+# Forward passes whose draws a backward pass may still ask for.
+REMEMBERED = 64
+
 
 class OwnDraws:
     """Random numbers that no other code sees and that move no other code's.
@@ -17,6 +22,7 @@ class OwnDraws:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._states: dict[str, Tensor] = {"cpu": torch.Generator().manual_seed(seed).get_state()}
+        self._first: dict[str, dict[str, Tensor]] = {}
 
     @contextmanager
     def on(self, device: torch.device) -> Generator[None]:
@@ -35,6 +41,26 @@ class OwnDraws:
             for name, generator in generators.items():
                 self._states[name] = generator.get_state()
                 generator.set_state(outside[name])
+
+    @contextmanager
+    def again(self, reads: Tensor) -> Generator[None]:
+        """Give the code inside the draws that it had when it first read *reads*, if a backward pass is running.
+
+        A checkpointed segment runs a second time in the backward pass and must compute the same again.
+        """
+        before = dict(self._states)
+        if in_backward() and (first := self._first.get(fingerprint(reads))) is not None:
+            self._states = dict(first)
+            try:
+                yield
+            finally:
+                self._states = before
+            return
+        yield
+        if any(not torch.equal(before[name], state) for name, state in self._states.items() if name in before):
+            self._first[fingerprint(reads)] = before
+            if len(self._first) > REMEMBERED:
+                del self._first[next(iter(self._first))]
 
     def tensors(self) -> dict[str, Tensor]:
         """Return where the stream stands, by kind of device."""

@@ -7,7 +7,9 @@ KasminaError
 ├── ModelRefused        a model that is wrapped in something that hides its modules: wrap what is inside
 ├── AlreadyWrapped      the model has its sites already
 ├── SiteUnusable        what flows through the site is not what a seed can read or add to
-├── SiteCalledTwice     the site runs several times in one forward pass
+├── LayoutUnknown       an order of dimensions that is none
+├── HostUnseen          the model did not run where its sites can see it
+├── CompiledHost        the model is compiled, and its sites were not declared for that
 ├── SlotEmpty           there is no seed to act on
 ├── SlotOccupied        there is a seed in the slot already
 ├── SiteNotObserved     nothing is known about the site's shape yet
@@ -69,15 +71,39 @@ class SiteUnusable(KasminaError):
 
     def __init__(self, label: str, reason: str) -> None:
         self.label, self.reason = label, reason
-        super().__init__(f"site {label!r} cannot carry a seed: {reason}. Leave it out of `sites`")
+        super().__init__(f"site {label!r} cannot carry a seed: {reason}. If that must be so, leave it out of `sites`")
 
 
-class SiteCalledTwice(KasminaError):
-    """The site's module runs several times in one forward pass, so that one seed cannot tell the calls apart."""
+class LayoutUnknown(KasminaError):
+    """An order of dimensions must name each dimension of a vector, a sequence or an image once."""
 
-    def __init__(self, label: str) -> None:
-        self.label = label
-        super().__init__(f"site {label!r} runs several times in one forward pass. Leave it out of `sites`")
+    def __init__(self, order: str) -> None:
+        self.order = order
+        super().__init__(
+            f"layout {order!r} is none: write each of BC, BTC or BCHW once, in the order of the tensor's dimensions "
+            '("TBC" is time, sample, channel)'
+        )
+
+
+class HostUnseen(KasminaError):
+    """An optimizer step was noted, and the model that was wrapped had not run since the session began."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a step was noted, and the wrapped model has not run: train the object that esper.wrap returned. If it "
+            "runs through torch.compile, declare its sites before: esper.wrap(model, sites=..., compiled=True)"
+        )
+
+
+class CompiledHost(KasminaError):
+    """A compiled model does not notice hooks that come later, so a seed in it would have no effect."""
+
+    def __init__(self, part: str) -> None:
+        self.part = part
+        super().__init__(
+            f"{part or 'the model'} is compiled, and its sites were not declared for that: build the model anew and "
+            "call esper.wrap(model, sites=..., compiled=True) before torch.compile"
+        )
 
 
 class SlotEmpty(KasminaError):

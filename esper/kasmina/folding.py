@@ -34,6 +34,8 @@ def fold(fossils: tuple[Fossil, ...], maps_OI: Mapping[int, Tensor]) -> tuple[Fo
 def _layer_to_fold_into(fossil: Fossil) -> nn.Linear | nn.Conv2d | None:
     layer = fossil.exit
     beside = fossil.entry is layer
+    if fossil.first or any(layout.order for layout in (fossil.layout, fossil.input_layout)):
+        return None
     if fossil.mode != BlendMode.BLEND_MODE_RESIDUAL or not (beside or fossil.entry is None):
         return None
     if isinstance(layer, nn.Conv2d) and layer.groups == 1 and (not beside or _pointwise(layer)):

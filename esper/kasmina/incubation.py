@@ -10,17 +10,22 @@ from torch import Tensor
 
 from esper.kasmina.errors import SeedFault
 from esper.kasmina.live_seed import LiveSeed
+from esper.kasmina.tap import Crossing, current_backward
 
 HELD_OUT_EVERY = 8
 SCALE_DECAY = 0.9
 
 
 class Lesson(msgspec.Struct, frozen=True):
-    """One batch at the site: detached copies of the seed's input, the host's output and its per-sample gradient."""
+    """One batch at the site: detached copies of the seed's input, the host's output and its per-sample gradient.
+
+    *backward* is the id of the backward pass that it came from.
+    """
 
     input: Tensor
     host: Tensor
     gradient: Tensor
+    backward: int
 
 
 class Promise(msgspec.Struct, frozen=True):
@@ -81,18 +86,20 @@ class Incubator:
         self._at_model_output = at_model_output
         self._lessons: list[Lesson] = []
 
-    def collect(self, entry: Tensor | None, host: Tensor) -> None:
-        """Keep this forward pass as a lesson once its gradient arrives. *host* stays the very same tensor."""
-        if entry is None or not (torch.is_grad_enabled() and host.requires_grad):
+    def collect(self, crossing: Crossing, loss_scale: float = 1.0) -> None:
+        """Keep this pass as a lesson once its gradient arrives. The host's activation stays the very same tensor."""
+        entry, host = crossing.entry, crossing.host
+        if entry is None or host is None or not (torch.is_grad_enabled() and host.requires_grad):
             return
         # Copies, because a later layer may work in place (ReLU(inplace=True)).
         kept = entry.detach().clone()
-        kept_host = kept if entry is host else host.detach().clone()
+        kept_host = _at_least_single(kept if entry is host else host.detach().clone())
 
         def keep(gradient: Tensor) -> None:
-            self._lessons.append(Lesson(kept, kept_host, gradient.detach() * len(gradient)))
+            per_sample = _at_least_single(gradient) * (len(gradient) / loss_scale)
+            self._lessons.append(Lesson(kept, kept_host, per_sample, current_backward()))
 
-        host.register_hook(keep)
+        crossing.on_gradient(keep)
 
     def step(self, seed: LiveSeed, inspect: Callable[[Tensor], None] | None = None) -> None:
         """Learn from the lessons since the last step, or be measured on them. *inspect* sees the seed's loss.
@@ -102,7 +109,7 @@ class Incubator:
         """
         lessons, self._lessons = self._lessons, []
         # A gradient that is not finite is the host's trouble, and teaches nothing.
-        lessons = [lesson for lesson in lessons if bool(torch.isfinite(lesson.gradient).all())]
+        lessons = _of_one_step([lesson for lesson in lessons if bool(torch.isfinite(lesson.gradient).all())])
         if not lessons:
             return
         held_out = self.progress.batches % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
@@ -163,3 +170,16 @@ class Incubator:
 
     def _wish(self, lesson: Lesson) -> Tensor:
         return -lesson.gradient / self.progress.scale if self.progress.scale > 0.0 else -lesson.gradient
+
+
+def _of_one_step(lessons: list[Lesson]) -> list[Lesson]:
+    """Undo the division of gradient accumulation: a step's loss is the mean over all its backward passes."""
+    passes = len({lesson.backward for lesson in lessons})
+    if passes <= 1:
+        return lessons
+    return [msgspec.structs.replace(lesson, gradient=lesson.gradient * passes) for lesson in lessons]
+
+
+def _at_least_single(activation: Tensor) -> Tensor:
+    """Return *activation* in single precision, if it has less: autocast's half is for the host's own speed."""
+    return activation.float() if activation.dtype in (torch.float16, torch.bfloat16) else activation

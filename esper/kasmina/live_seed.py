@@ -58,8 +58,8 @@ class LiveSeed:
         """Return what the host's activation would gain from the seed at alpha 1; raises as `respond` does."""
         return contribution(host, self.respond(entry, host, training=training), self.mode)
 
-    def descend(self) -> None:
-        """Step along the gradients that are at hand, clipped to norm 1, and drop them.
+    def descend(self, loss_scale: float = 1.0) -> None:
+        """Step along the gradients that are at hand, divided by *loss_scale*, clipped to norm 1, and drop them.
 
         Raises:
             SeedFault: they are not finite; nothing has moved.
@@ -68,6 +68,9 @@ class LiveSeed:
             return
         if self._learning_rate is not None:
             self.optimizer.param_groups[0]["lr"] = self._learning_rate()
+        for parameter in self.parameters:
+            if loss_scale != 1.0 and parameter.grad is not None:
+                parameter.grad.div_(loss_scale)
         norm = nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM)
         finite = bool(torch.isfinite(norm))
         if finite:

@@ -17,7 +17,8 @@ from esper.kasmina.isolation import shared_parameters, strangers
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.meter import Meter
 from esper.kasmina.rules.alpha import Ramp
-from esper.kasmina.window import Tap
+from esper.kasmina.tap import Crossing, Tap, in_backward
+from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.site_pb2 import Site, SiteShape
@@ -68,9 +69,14 @@ class SeedFacts(msgspec.Struct):
 class PlantedSeed:
     """One seed in one model, from its planting to its removal. `Slot` is its public face."""
 
-    def __init__(self, site: Site, model: nn.Module, seed: LiveSeed, facts: SeedFacts) -> None:
+    def __init__(
+        self, site: Site, model: nn.Module, seed: LiveSeed, facts: SeedFacts, loss_scale: LossScale = unscaled
+    ) -> None:
         self.site, self.seed, self.facts = site, seed, facts
         self.tap: Tap | None = None
+        self._loss_scale, self._scale = loss_scale, 1.0
+        # A forward pass with gradients was seen since the last step: what backward passes recompute is no other batch.
+        self._seen = False
         self._model = model
         self._exit = model.get_submodule(site.exit_module)
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
@@ -130,18 +136,21 @@ class PlantedSeed:
         adopt(optimizer, self.seed.parameters, self.seed.optimizer)
         self.seed.optimizer = None
 
-    def visit(self, entry: Tensor | None, output: object) -> Tensor | None:
+    def visit(self, crossing: Crossing) -> Tensor | None:
         """Answer one pass through the site: None leaves the host's output the very same tensor."""
-        host = cast("Tensor", output)
         try:
+            if crossing.host is None:
+                raise SeedFault("no_input", crossing.problem)
+            if torch.is_grad_enabled():
+                self._scale = self._loss_scale()
             if self._override is not None:
-                return self._blended(entry, host, self._override)
+                return self._blended(crossing.entry, crossing.host, self._override)
             if self.stage == Stage.SEED_STAGE_TRAINING:
-                self._incubator.collect(entry, host)
+                self._incubator.collect(crossing, self._scale)
             elif self.stage == Stage.SEED_STAGE_SHADOWING:
-                self._probe(entry, host)
+                self._probe(crossing.entry, crossing.host)
             else:
-                return self._live(entry, host)
+                return self._live(crossing.entry, crossing.host)
         except SeedFault as fault:
             if self._override is None:
                 self.facts.meter.fault(fault, certain=True)
@@ -149,17 +158,20 @@ class PlantedSeed:
 
     def step(self, steps_done: int) -> None:
         """Follow one optimizer step of the host's: learn, and move alpha."""
+        # The scaler lowers its scale when it has skipped a step, because a gradient was too large for the dtype.
+        skipped = self._loss_scale() < self._scale
         try:
             if self.stage == Stage.SEED_STAGE_TRAINING:
                 self._incubator.step(self.seed, self._prove if self.facts.proof_due else None)
-            elif self.stage == Stage.SEED_STAGE_SHADOWING:
+            elif self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
                 self.seed.drop_gradients()
             else:
-                self.seed.descend()
+                self.seed.descend(self._scale)
         except SeedFault as fault:
             # Lessons are finite, so that a seed learning by itself has nobody else to blame. A gradient that came
             # through the host's own backward pass may be the host's trouble: it is counted, and the gates ask for it.
             self.facts.meter.fault(fault, certain=self.stage == Stage.SEED_STAGE_TRAINING)
+        self._seen = False
         self.facts.steps_done = steps_done
         if self.facts.ramp is not None and self.stage == Stage.SEED_STAGE_BLENDING:
             self.set_alpha(self.facts.ramp.at(steps_done))
@@ -204,18 +216,19 @@ class PlantedSeed:
                     buffer.copy_(value)
 
     def _blended(self, entry: Tensor | None, host: Tensor, alpha: Tensor) -> Tensor:
-        seed = self.seed.respond(entry, host, training=self._exit.training)
+        with self.seed.draws.again(host if entry is None else entry):
+            seed = self.seed.respond(entry, host, training=self._exit.training)
         # A copy, because autograd keeps it for the backward pass and alpha itself moves in place.
         return BLENDS[self.seed.mode](host, seed, alpha.clone())
 
     def _live(self, entry: Tensor | None, host: Tensor) -> Tensor:
         blended = self._blended(entry, host, self._alpha)
-        if torch.is_grad_enabled() and self.stage != Stage.SEED_STAGE_FOSSILIZED:
+        if self.stage != Stage.SEED_STAGE_FOSSILIZED and self._is_a_batch():
             self.facts.meter.saw(host, blended)
         return blended
 
     def _probe(self, entry: Tensor | None, host: Tensor) -> None:
-        if not torch.is_grad_enabled():
+        if not self._is_a_batch():
             return
         finite = True
         try:
@@ -228,6 +241,15 @@ class PlantedSeed:
             finite = False
             self.facts.meter.fault(fault, certain=True)
         self.facts.meter.probed(finite=finite)
+
+    def _is_a_batch(self) -> bool:
+        """Tell whether this is a training pass, and not the second time that a checkpointed segment runs."""
+        if not torch.is_grad_enabled():
+            return False
+        if in_backward():
+            return not self._seen
+        self._seen = True
+        return True
 
     def _prove(self, loss: Tensor) -> None:
         self.facts.meter.found_violations(len(strangers(loss, self.seed.parameters)))

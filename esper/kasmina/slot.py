@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from esper.kasmina.adoption import held_by
-from esper.kasmina.errors import SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
+from esper.kasmina.doorway import declared
+from esper.kasmina.errors import CompiledHost, SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
 from esper.kasmina.isolation import shared_parameters
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.planted import SUBMODULE, PlantedSeed, SeedFacts, planted_in
 from esper.kasmina.rules.alpha import Ramp
-from esper.kasmina.window import Recorder, Tap, Window
+from esper.kasmina.tap import Tap, hooks_left
+from esper.kasmina.window import LossScale, Recorder, Window, unscaled
 from esper.leyline.canonical import canonical_bytes
 from esper.leyline.v1.enums_pb2 import BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
@@ -33,8 +35,9 @@ from esper.leyline.v1.site_pb2 import Site, SiteShape
 class Slot:
     """A place in *model* where one seed at a time can live. Without a seed, and unobserved, it has no hook at all."""
 
-    def __init__(self, site: Site, model: nn.Module) -> None:
+    def __init__(self, site: Site, model: nn.Module, loss_scale: LossScale = unscaled) -> None:
         self.site = site
+        self._loss_scale = loss_scale
         self.shape: SiteShape | None = None
         self._model = model
         self._recorder: Recorder | None = None
@@ -72,15 +75,32 @@ class Slot:
         if self._planted is not None:
             raise SlotOccupied(self.site.seed_id)
         if self._recorder is None:
-            self._recorder = Recorder(self._model, self.site, limit_samples)
+            self._recorder = Recorder(self._model, self.site, limit_samples, self._loss_scale)
 
     def close_window(self) -> Window | None:
-        """Stop watching; return what was seen, or None if no training batch passed through the site."""
+        """Stop watching; return what was seen, or None if no training batch passed through the site.
+
+        Raises:
+            SiteUnusable: what flows here cannot carry a seed.
+            CompiledHost: torch.compile compiled the site while it was watched.
+        """
         recorder, self._recorder = self._recorder, None
         if recorder is None:
             return None
-        self.shape = recorder.shape or self.shape
-        return recorder.close()
+        window = recorder.close()
+        if recorder.traced:
+            raise CompiledHost("")
+        if recorder.refusal is not None:
+            raise recorder.refusal
+        if recorder.shape is not None:
+            self._learn_shape(recorder.shape)
+        return window
+
+    def _learn_shape(self, found: SiteShape) -> None:
+        # Compiled code shows where a tensor comes from, not whether the model returns it.
+        if declared(self._model) and self.shape is not None:
+            found.at_model_output = self.shape.at_model_output
+        self.shape = found
 
     def plant(
         self,
@@ -172,16 +192,10 @@ class Slot:
         module = None if self._removed_module is None else self._removed_module()
         alive = (reference() for reference in self._removed_parameters)
         parameters = {id(parameter) for parameter in alive if parameter is not None}
-        hooks = [
-            hook
-            for part in self._model.modules()
-            for table in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
-            for hook in part.__dict__[table].values()
-        ]
         tap = self._removed_tap
         return {
             "modules_left": float(module is not None and any(part is module for part in self._model.modules())),
-            "hooks_left": float(0 if tap is None else sum(tap.owns(hook) for hook in hooks)),
+            "hooks_left": float(0 if tap is None else hooks_left(self._model, tap)),
             "optimizer_parameters_left": float(sum(held_by(optimizer, parameters) for optimizer in optimizers)),
             "alpha": self.alpha,
         }
@@ -259,7 +273,7 @@ class Slot:
             raise SlotOccupied(self.site.seed_id)
         if self._recorder is not None:
             self.close_window()
-        self._planted = PlantedSeed(self.site, self._model, seed, facts)
+        self._planted = PlantedSeed(self.site, self._model, seed, facts, self._loss_scale)
         self._planted.hook()
 
     def _living(self) -> PlantedSeed:

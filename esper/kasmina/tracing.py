@@ -8,17 +8,25 @@ from torch import fx, nn
 from torch.fx.proxy import TraceError
 
 from esper.kasmina.errors import UnwrapRefused
+from esper.kasmina.layout import Layout
 from esper.leyline.v1.enums_pb2 import BlendMode
 
 
 class Fossil(msgspec.Struct, frozen=True):
-    """A kept seed: *module* reads *entry*'s input (None: *exit*'s output) and is blended into *exit*'s output."""
+    """A kept seed: *module* reads *entry*'s input (None: *exit*'s output) and is blended into *exit*'s output.
+
+    *first* is set where that output is a pair and its first element grows; the layouts are those of what is blended
+    and of what is read.
+    """
 
     module: nn.Module
     entry: nn.Module | None
     exit: nn.Module
     mode: BlendMode
     alpha: float
+    first: bool = False
+    layout: Layout = Layout()
+    input_layout: Layout = Layout()
 
 
 def grown_graph(model: nn.Module, fossils: Iterable[Fossil]) -> fx.Graph:
@@ -48,7 +56,7 @@ class _Grafter(fx.Tracer):
     def __init__(self, fossils: tuple[Fossil, ...]) -> None:
         super().__init__()
         self._fossils = fossils
-        self._inputs: dict[int, fx.Proxy] = {}
+        self._inputs: dict[int, Any] = {}
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -60,9 +68,14 @@ class _Grafter(fx.Tracer):
         output = super().call_module(m, forward, args, kwargs)
         for index, fossil in enumerate(self._fossils):
             if m is fossil.exit:
-                entry = self._inputs[index] if fossil.entry is not None else output
-                output = _joined(output, fossil.module(entry), fossil)
+                output = self._grafted(output, index, fossil)
         return output
+
+    def _grafted(self, output: Any, index: int, fossil: Fossil) -> Any:
+        host = fossil.layout.canonical(output[0] if fossil.first else output)
+        entry = host if fossil.entry is None else fossil.input_layout.canonical(self._inputs[index])
+        joined = fossil.layout.host_order(_joined(host, fossil.module(entry), fossil))
+        return (joined, output[1]) if fossil.first else joined
 
 
 def _joined(host: Any, seed: Any, fossil: Fossil) -> Any:

@@ -15,6 +15,7 @@ from esper.api.wrap import wrap, wrapped_sites
 from esper.karn.builders import build
 from esper.karn.candidates import candidates
 from esper.kasmina.errors import AlreadyWrapped, UnwrapRefused
+from esper.kasmina.requests import site
 from esper.kasmina.slot import Slot
 from esper.leyline.v1.enums_pb2 import BLEND_MODE_CONVEX, BLEND_MODE_RESIDUAL, BlendMode
 from esper.leyline.v1.policy_pb2 import Candidate
@@ -142,3 +143,45 @@ def fitting(site: str) -> list[Candidate]:
     slot = observed(model, wrapped_sites(model)[0])
     assert slot.shape is not None
     return candidates(slot.site, slot.shape)
+
+
+class Rows(nn.Module):
+    """An image, row by row and time first, through a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(8, 6)
+        self.head = nn.Linear(6, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        output, _ = self.lstm(images.view(-1, 8, 8).transpose(0, 1))
+        return self.head(output[-1])
+
+
+def test_a_seed_in_a_recurrent_layer_is_written_down_in_the_layers_own_order():
+    torch.manual_seed(4)
+    model = wrap(Rows(), sites=["lstm"])
+    keep(model, 0, nn.Linear(6, 6), BLEND_MODE_RESIDUAL, 0.6)
+    images = digits(8)[0]
+    before = model.eval()(images)
+    plain = unwrap(model)
+    assert torch.equal(plain(images), before)
+    assert hooks(plain) == 0
+    assert not torch.equal(model(images), before)
+
+
+class LastState(Rows):
+    def forward(self, images: Tensor) -> Tensor:
+        _, (state, _) = self.lstm(images.view(-1, 8, 8).transpose(0, 1))
+        return self.head(state[-1])
+
+
+def test_a_seed_in_an_element_that_cannot_be_written_down_is_refused_and_goes_on():
+    torch.manual_seed(4)
+    model = wrap(LastState(), sites=[site("lstm", output=(1, 0))])
+    keep(model, 0, nn.Linear(6, 6), BLEND_MODE_RESIDUAL, 0.6)
+    images = digits(8)[0]
+    before = model.eval()(images)
+    with pytest.raises(UnwrapRefused, match="one element of what lstm returns"):
+        unwrap(model)
+    assert torch.equal(model(images), before)

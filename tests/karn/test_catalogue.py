@@ -3,6 +3,8 @@
 import math
 
 import pytest
+import torch
+from torch import nn
 
 from esper.karn.builders import build
 from esper.karn.candidates import candidates
@@ -91,3 +93,22 @@ def test_what_replaces_its_input_is_offered_where_input_and_output_are_one_tenso
 
 def test_an_offer_names_its_seed():
     assert {offer.seed_id for offer in candidates(SPAN, VECTOR)} == {"s1"}
+
+
+def test_where_a_sequence_comes_out_nothing_is_offered_that_lets_a_position_see_others():
+    for site, where in ((SITE, shape((7, 12))), (SPAN, shape((7, 12), (7, 5)))):
+        offered = {offer.blueprint_id for offer in candidates(site, where)}
+        assert offered
+        assert not offered & {DEPTHWISE_SEPARABLE, SQUEEZE_EXCITATION}
+
+
+def test_no_seed_that_is_offered_for_a_sequence_lets_a_position_see_those_after_it():
+    where = shape((6, 8))
+    torch.manual_seed(0)
+    one = torch.randn(2, 6, 8)
+    other = torch.cat([one[:, :3], torch.randn(2, 3, 8)], 1)
+    for offer in candidates(SITE, where):
+        module = build(offer.blueprint_id, offer.parameters, where, 1).eval()
+        for parameter in module.parameters():
+            nn.init.normal_(parameter)
+        assert torch.equal(module(one)[:, :3], module(other)[:, :3]), offer.blueprint_id

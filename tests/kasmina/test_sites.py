@@ -46,8 +46,8 @@ def test_one_site_asked_for_twice_is_one_site():
     assert labels(features(), ["features.0", "features.*", "*.0"]) == ["features.0"]
 
 
-def test_auto_takes_every_layer_and_a_span_over_all_of_them():
-    assert labels(Host(), "auto") == ["conv", "head", "conv -> head"]
+def test_auto_takes_a_span_over_all_layers_and_then_every_layer():
+    assert labels(Host(), "auto") == ["conv -> head", "conv", "head"]
     assert labels(nn.Sequential(nn.Linear(2, 2)), "auto") == ["0"]
 
 
@@ -77,7 +77,7 @@ def test_a_module_under_two_names_is_refused_by_its_names():
 
 def test_layers_that_attention_reads_without_calling_them_are_skipped():
     found = survey(nn.TransformerEncoderLayer(8, 2), ["*"])
-    assert [site.label for site in found.chosen] == ["linear1", "linear2"]
+    assert [site.label for site in found.chosen] == ["self_attn", "linear1", "linear2"]
     assert dict(found.skipped)["self_attn.out_proj"].startswith("its attention layer")
 
 

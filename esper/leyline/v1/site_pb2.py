@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from esper.leyline.v1 import enums_pb2 as esper_dot_leyline_dot_v1_dot_enums__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65sper/leyline/v1/site.proto\x12\x10\x65sper.leyline.v1\x1a\x1c\x65sper/leyline/v1/enums.proto\"%\n\x06Moment\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\"Q\n\x04Site\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x14\n\x0c\x65ntry_module\x18\x03 \x01(\t\x12\x13\n\x0b\x65xit_module\x18\x04 \x01(\t\"\xbd\x01\n\tSiteShape\x12.\n\ninput_kind\x18\x01 \x01(\x0e\x32\x1a.esper.leyline.v1.SiteKind\x12\x12\n\ninput_size\x18\x02 \x03(\r\x12/\n\x0boutput_kind\x18\x03 \x01(\x0e\x32\x1a.esper.leyline.v1.SiteKind\x12\x13\n\x0boutput_size\x18\x04 \x03(\r\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x17\n\x0f\x61t_model_output\x18\x06 \x01(\x08\"\xa6\x01\n\x0cSitePressure\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12*\n\x05shape\x18\x02 \x01(\x0b\x32\x1b.esper.leyline.v1.SiteShape\x12\x11\n\tr_squared\x18\x03 \x01(\x01\x12\x1f\n\x17predicted_loss_decrease\x18\x04 \x01(\x01\x12\x14\n\x0cgradient_rms\x18\x05 \x01(\x01\x12\x0f\n\x07samples\x18\x06 \x01(\r\"\x9d\x02\n\x0fSeedObservation\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\x33\n\x05stage\x18\x02 \x01(\x0e\x32$.esper.leyline.v1.SeedLifecycleStage\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\x14\n\x0c\x62lueprint_id\x18\x04 \x01(\t\x12\x17\n\x0f\x65pochs_in_stage\x18\x05 \x01(\r\x12\r\n\x05\x61lpha\x18\x06 \x01(\x01\x12\x41\n\x08measured\x18\x07 \x03(\x0b\x32/.esper.leyline.v1.SeedObservation.MeasuredEntry\x1a/\n\rMeasuredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65sper/leyline/v1/site.proto\x12\x10\x65sper.leyline.v1\x1a\x1c\x65sper/leyline/v1/enums.proto\"%\n\x06Moment\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\"\x87\x01\n\x04Site\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x14\n\x0c\x65ntry_module\x18\x03 \x01(\t\x12\x13\n\x0b\x65xit_module\x18\x04 \x01(\t\x12\x0e\n\x06output\x18\x05 \x03(\t\x12\x0e\n\x06layout\x18\x06 \x01(\t\x12\x14\n\x0cinput_layout\x18\x07 \x01(\t\"\xbd\x01\n\tSiteShape\x12.\n\ninput_kind\x18\x01 \x01(\x0e\x32\x1a.esper.leyline.v1.SiteKind\x12\x12\n\ninput_size\x18\x02 \x03(\r\x12/\n\x0boutput_kind\x18\x03 \x01(\x0e\x32\x1a.esper.leyline.v1.SiteKind\x12\x13\n\x0boutput_size\x18\x04 \x03(\r\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x17\n\x0f\x61t_model_output\x18\x06 \x01(\x08\"\xa6\x01\n\x0cSitePressure\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12*\n\x05shape\x18\x02 \x01(\x0b\x32\x1b.esper.leyline.v1.SiteShape\x12\x11\n\tr_squared\x18\x03 \x01(\x01\x12\x1f\n\x17predicted_loss_decrease\x18\x04 \x01(\x01\x12\x14\n\x0cgradient_rms\x18\x05 \x01(\x01\x12\x0f\n\x07samples\x18\x06 \x01(\r\"\x9d\x02\n\x0fSeedObservation\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\x33\n\x05stage\x18\x02 \x01(\x0e\x32$.esper.leyline.v1.SeedLifecycleStage\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\x14\n\x0c\x62lueprint_id\x18\x04 \x01(\t\x12\x17\n\x0f\x65pochs_in_stage\x18\x05 \x01(\r\x12\r\n\x05\x61lpha\x18\x06 \x01(\x01\x12\x41\n\x08measured\x18\x07 \x03(\x0b\x32/.esper.leyline.v1.SeedObservation.MeasuredEntry\x1a/\n\rMeasuredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,14 +36,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEEDOBSERVATION_MEASUREDENTRY']._serialized_options = b'8\001'
   _globals['_MOMENT']._serialized_start=79
   _globals['_MOMENT']._serialized_end=116
-  _globals['_SITE']._serialized_start=118
-  _globals['_SITE']._serialized_end=199
-  _globals['_SITESHAPE']._serialized_start=202
-  _globals['_SITESHAPE']._serialized_end=391
-  _globals['_SITEPRESSURE']._serialized_start=394
-  _globals['_SITEPRESSURE']._serialized_end=560
-  _globals['_SEEDOBSERVATION']._serialized_start=563
-  _globals['_SEEDOBSERVATION']._serialized_end=848
-  _globals['_SEEDOBSERVATION_MEASUREDENTRY']._serialized_start=801
-  _globals['_SEEDOBSERVATION_MEASUREDENTRY']._serialized_end=848
+  _globals['_SITE']._serialized_start=119
+  _globals['_SITE']._serialized_end=254
+  _globals['_SITESHAPE']._serialized_start=257
+  _globals['_SITESHAPE']._serialized_end=446
+  _globals['_SITEPRESSURE']._serialized_start=449
+  _globals['_SITEPRESSURE']._serialized_end=615
+  _globals['_SEEDOBSERVATION']._serialized_start=618
+  _globals['_SEEDOBSERVATION']._serialized_end=903
+  _globals['_SEEDOBSERVATION_MEASUREDENTRY']._serialized_start=856
+  _globals['_SEEDOBSERVATION_MEASUREDENTRY']._serialized_end=903
 # @@protoc_insertion_point(module_scope)

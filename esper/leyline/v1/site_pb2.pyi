@@ -16,16 +16,22 @@ class Moment(_message.Message):
     def __init__(self, step: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class Site(_message.Message):
-    __slots__ = ("seed_id", "label", "entry_module", "exit_module")
+    __slots__ = ("seed_id", "label", "entry_module", "exit_module", "output", "layout", "input_layout")
     SEED_ID_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     ENTRY_MODULE_FIELD_NUMBER: _ClassVar[int]
     EXIT_MODULE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    INPUT_LAYOUT_FIELD_NUMBER: _ClassVar[int]
     seed_id: str
     label: str
     entry_module: str
     exit_module: str
-    def __init__(self, seed_id: _Optional[str] = ..., label: _Optional[str] = ..., entry_module: _Optional[str] = ..., exit_module: _Optional[str] = ...) -> None: ...
+    output: _containers.RepeatedScalarFieldContainer[str]
+    layout: str
+    input_layout: str
+    def __init__(self, seed_id: _Optional[str] = ..., label: _Optional[str] = ..., entry_module: _Optional[str] = ..., exit_module: _Optional[str] = ..., output: _Optional[_Iterable[str]] = ..., layout: _Optional[str] = ..., input_layout: _Optional[str] = ...) -> None: ...
 
 class SiteShape(_message.Message):
     __slots__ = ("input_kind", "input_size", "output_kind", "output_size", "dtype", "at_model_output")
