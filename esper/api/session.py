@@ -102,11 +102,12 @@ class Session:
     def observe(self, *inputs: object) -> None:
         """Show every dormant site one batch, so that a seed can be germinated by hand.
 
-        Runs the model once; random streams, buffers, modes and gradients stay as they are. Tamiyo needs no such
-        call: she learns from the training batches themselves.
+        Runs the model once; random streams, buffers, modes and gradients stay as they are, and your own hooks do not
+        run. Needed only before the first step: the first training pass shows every site, too.
 
         Raises:
             SessionClosed: outside the `with` block.
+            SiteUnusable: a site that was named exactly cannot carry a seed.
         """
         self._open_moment()
         self._growth.observe_batch(*inputs)
