@@ -10,6 +10,7 @@ from actors.logs import logger
 from actors.place import Bus
 from actors.pressure import FabricLimits, Load, admits, factors
 from actors.watch import FabricState, ask_fabric
+from esper.leyline.canonical import canonical_bytes
 from esper.leyline.v1.enums_pb2 import MessagePriority
 from esper.leyline.v1.telemetry_pb2 import MetricSeries, TelemetryPacket
 from eventstore.errors import StoreUnavailable
@@ -171,7 +172,7 @@ class RunTelemetry:
                 for (name, unit), values in zip(STEP_METRICS, columns, strict=True)
             ],
         )
-        self.publisher.offer(self._tolaria, packet.SerializeToString(), MessagePriority.MESSAGE_PRIORITY_LOW)
+        self.publisher.offer(self._tolaria, canonical_bytes(packet), MessagePriority.MESSAGE_PRIORITY_LOW)
 
     def _offer(
         self, subject: str, subsystem: str, measured: dict[str, float], priority: int, at: tuple[int, int]
@@ -184,4 +185,4 @@ class RunTelemetry:
             measured_at_ns=[self._clock.now_ns()],
             metrics=[MetricSeries(name=name, values=[value]) for name, value in measured.items()],
         )
-        self.publisher.offer(subject, packet.SerializeToString(), priority)
+        self.publisher.offer(subject, canonical_bytes(packet), priority)

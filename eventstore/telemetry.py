@@ -11,7 +11,9 @@ from eventstore.v1.telemetry_pb2 import SignedTelemetry
 def seal(keys: Keys, subject: str, packet: bytes) -> bytes:
     """Return *packet* as signed bytes that are good on *subject* only."""
     signature = keys.sign(_signed(subject, packet))
-    return SignedTelemetry(packet=packet, key_id=keys.current_id, signature=signature).SerializeToString()
+    return SignedTelemetry(packet=packet, key_id=keys.current_id, signature=signature).SerializeToString(
+        deterministic=True
+    )
 
 
 def unseal(keys: Keys, subject: str, data: bytes) -> bytes | Refusal:

@@ -21,6 +21,7 @@ WRITERS = {
     "eventstore/commit.py",
     "eventstore/framing.py",
     "eventstore/states.py",
+    "eventstore/telemetry.py",
 }
 PACKERS = {"SerializeToString", "SerializePartialToString", "SerializeAsString"}
 
