@@ -18,7 +18,7 @@ from esper.leyline.v1.fabric_pb2 import BreakerStateChanged, ForceBreaker
 from eventstore.store import Context, EventStore, StreamName
 from ops.cli.chronicle import wall_time
 from ops.cli.errors import CommandFailed
-from ops.cli.log import open_log
+from ops.cli.log import OPERATOR, open_log
 from ops.cli.options import DEFAULTS, Options
 from ops.cli.output import print_json, print_table, say
 
@@ -81,7 +81,7 @@ async def force(name: str, state: Word, *, reason: str, seconds: float = 300.0, 
     )
     if name not in NAMES:
         raise CommandFailed(f"no breaker {name!r}: there are {', '.join(NAMES)}")
-    async with open_log(options) as log:
+    async with open_log(options, OPERATOR) as log:
         changed = await dispatch(log.store, BREAKER, StreamName("breaker", name), command, context)
     if options.json:
         print_json([{"name": name, "state": state, "changed": changed is not None}])

@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
+from eventstore.blobs import FolderBlobs
 from eventstore.oona import open_log
 from eventstore.oona.backup import Ring, back_up, restore
 from eventstore.oona.server import LocalServer
@@ -38,7 +39,7 @@ async def test_the_frames_of_a_batch_are_sound(own_nats_server: LocalServer):
 
 async def test_a_log_of_batches_comes_back_whole_from_a_backup(own_nats_server: LocalServer, tmp_path: Path):
     await record(own_nats_server, 3)
-    saved, blobs = tmp_path / "backup", tmp_path / "blobs"
+    saved, blobs = tmp_path / "backup", FolderBlobs(tmp_path / "blobs")
     backup = await back_up(own_nats_server.url, blobs, saved, RING, now_ns=1, environ=os.environ)
     server = LocalServer(tmp_path / "other", tied=True)
     await server.start()
