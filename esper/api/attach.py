@@ -20,6 +20,7 @@ from actors.ids import new_id
 from actors.logs import configure_if_unset
 from actors.outbox import SUFFIX, Outbox, OutboxHeld
 from actors.place import Place
+from actors.runs import runs_called
 from actors.streams import run_stream
 from actors.trainer import Trainer
 from actors.voice import Voice
@@ -43,17 +44,15 @@ from esper.api.settings import GrowthSettings
 from esper.api.wrap import wrapped_sites
 from esper.kasmina.planted import PLANTED
 from esper.kasmina.rules.seed import seed_rules
-from esper.leyline.v1.run_pb2 import EpochEnded, EpochFacts, RunFacts, RunStarted
+from esper.leyline.v1.run_pb2 import EpochEnded, EpochFacts, RunFacts
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.rules.heuristic import policy
 from esper.tolaria.checkpoint import Stateful, model_sha256
 from esper.tolaria.rules.run import RUN
 from eventstore.store import EventStore, Recorded
 
-LATEST = "latest"
 HEURISTIC = "heuristic"
 NONE = "none"
-RUN_ID_DIGITS = 32
 
 # A plain attribute of the model, the model's own id: a copy of the model is in no session.
 IN_SESSION = "_esper_in_session"
@@ -246,14 +245,7 @@ async def find_run(store: EventStore, wanted: str) -> tuple[Recorded, ...]:
     Raises:
         NothingToResume: none, or more than one, fits.
     """
-    started: list[str] = []
-    if len(wanted) == RUN_ID_DIGITS:
-        started = [wanted]
-    else:
-        async for recorded in store.read_all():
-            if isinstance(recorded.event, RunStarted):
-                started.append(recorded.stream.aggregate_id)
-    fitting = started[-1:] if wanted == LATEST else [run_id for run_id in started if run_id.startswith(wanted)]
+    fitting = await runs_called(store, wanted)
     events = await store.read_stream(run_stream(fitting[0])) if len(fitting) == 1 else ()
     if not events:
         raise NothingToResume(wanted)

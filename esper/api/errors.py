@@ -12,6 +12,8 @@ EsperError
 ├── ResumeMismatch      the script differs from the one that started the run
 ├── RunDiverged         re-executed training gave other numbers than the log holds
 ├── BakeRefused         a grown model cannot be written as source
+├── NothingToLoad       no such run, or no checkpoint of it that early
+├── HostMismatch        the model to load into is not built as the run's host was
 ├── KernelLost          a kernel that the run's history attached can no longer be verified
 └── SessionClosed       the session has ended, or has not begun
 """
@@ -120,6 +122,22 @@ class RunDiverged(EsperError):
             f"epoch {epoch}: {what} was recorded as {recorded!r} and is now {found!r}. The data order, a random stream "
             "outside torch, numpy and random, the thread count or the machine differs; see docs/resuming.md"
         )
+
+
+class NothingToLoad(EsperError):
+    """The log holds no checkpoint that fits."""
+
+    def __init__(self, run: str, why: str) -> None:
+        self.run = run
+        super().__init__(f"cannot load run {run!r}: {why}")
+
+
+class HostMismatch(EsperError):
+    """The model is another than the run began with; it was not changed."""
+
+    def __init__(self, what: str, then: str, now: str) -> None:
+        self.what, self.then, self.now = what, then, now
+        super().__init__(f"cannot load: {what} was {then} and is {now}. Build the model as the run's script built it")
 
 
 class KernelLost(EsperError):

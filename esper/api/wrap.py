@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from torch import nn
 
-from esper.api.errors import NotWrapped
+from esper.api.errors import HostMismatch, NotWrapped
 from esper.kasmina.errors import AlreadyWrapped
-from esper.kasmina.sites import AUTO, SiteRequests, SiteSurvey, survey
+from esper.kasmina.sites import AUTO, SiteRequests, SiteSurvey, names, survey
 from esper.leyline.v1.site_pb2 import Site
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -34,6 +34,26 @@ def wrap(model: Model, sites: SiteRequests = AUTO) -> Model:
     model.__dict__[SURVEY] = found
     sys.stdout.write(f"{type(model).__name__}: {found}\n")
     return model
+
+
+def wrap_as(model: nn.Module, sites: tuple[Site, ...]) -> bool:
+    """Give *model* exactly *sites*, if it was not wrapped yet; say whether it was done here.
+
+    Raises:
+        HostMismatch: the model has other sites, or lacks a module that one of them names.
+    """
+    if SURVEY in model.__dict__:
+        if wrapped_sites(model) != sites:
+            then, now = ([site.label for site in found] for found in (sites, wrapped_sites(model)))
+            raise HostMismatch("the list of sites", str(then), str(now))
+        return False
+    modules = set(names(model))
+    for site in sites:
+        for name in (site.entry_module, site.exit_module):
+            if name and name not in modules:
+                raise HostMismatch(f"module {name}", "a growth site's", "not there")
+    model.__dict__[SURVEY] = SiteSurvey(sites, ())
+    return True
 
 
 def survey_of(model: nn.Module) -> SiteSurvey:
