@@ -6,18 +6,20 @@ if TYPE_CHECKING:
     from esper.api.attach import attach
     from esper.api.baking import bake
     from esper.api.errors import EsperError
+    from esper.api.forking import fork
     from esper.api.loading import load
     from esper.api.settings import GrowthSettings
     from esper.api.unwrap import unwrap
     from esper.api.wrap import wrap
 
-__all__ = ["EsperError", "GrowthSettings", "attach", "bake", "load", "unwrap", "wrap"]
+__all__ = ["EsperError", "GrowthSettings", "attach", "bake", "fork", "load", "unwrap", "wrap"]
 
 _HOMES = {
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",
     "attach": "esper.api.attach",
     "bake": "esper.api.baking",
+    "fork": "esper.api.forking",
     "load": "esper.api.loading",
     "unwrap": "esper.api.unwrap",
     "wrap": "esper.api.wrap",

@@ -28,6 +28,7 @@ from esper.api.checkpoints import Checkpoints
 from esper.api.errors import (
     AttachedAlready,
     ControllerUnknown,
+    ForkIncomplete,
     NothingToResume,
     ResumeMismatch,
     RunFinishedAlready,
@@ -40,7 +41,7 @@ from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, OpenLog, open_named
 from esper.api.script import Script
 from esper.api.session import Session
-from esper.api.settings import GrowthSettings
+from esper.api.settings import GrowthSettings, settings_of
 from esper.api.wrap import wrapped_sites
 from esper.kasmina.planted import PLANTED
 from esper.kasmina.rules.seed import seed_rules
@@ -87,7 +88,8 @@ def attach(
         NotWrapped: call `wrap` first.
         AttachedAlready: the model is in a session, or carries what one has grown.
         ControllerUnknown: there is no such controller.
-        NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, KernelLost, LogReplaced: *resume* cannot be done.
+        NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, ForkIncomplete, KernelLost, LogReplaced: *resume*
+            cannot be done.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
@@ -141,9 +143,10 @@ def begin(script: Script, opened: OpenLog, place: Place) -> Session:
 
 
 def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -> Session:
-    model, settings, call = script.model, script.settings, opened.loop.call
-    facts = _facts(script)
+    call = opened.loop.call
     begun = None if script.resume is None else call(find_run(opened.log.store, script.resume))
+    script = script if begun is None else _under_its_own_settings(script, begun)
+    model, settings, facts = script.model, script.settings, _facts(script)
     run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
     outbox = _outbox(run_id, opened, place)
     ending.callback(outbox.close)
@@ -173,6 +176,28 @@ def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -
     )
 
 
+def _under_its_own_settings(script: Script, begun: Sequence[Recorded]) -> Script:
+    """Return *script* under the settings of the run it goes on with: those that it states, or a fork's own.
+
+    Raises:
+        ResumeMismatch: it states others; nothing was recorded.
+    """
+    run = RUN.fold(cast(Any, recorded.event) for recorded in begun)
+    if run.finished or run.facts is None:
+        return script
+    then = run.facts
+    stated = [then.settings_json, *([then.origin.settings_json] if then.HasField("origin") else [])]
+    try:
+        own = settings_of(then.settings_json)
+        known = any(script.settings == settings_of(recorded) for recorded in stated)
+    except msgspec.ValidationError as error:
+        raise ResumeMismatch("the growth settings", then.settings_json, f"refused: {error}") from error
+    if not known:
+        now = msgspec.json.encode(script.settings, order="sorted").decode()
+        raise ResumeMismatch("the growth settings", then.settings_json, now)
+    return msgspec.structs.replace(script, settings=own)
+
+
 def _outbox(run_id: str, opened: OpenLog, place: Place) -> Outbox:
     file = place.outboxes / f"{run_id}{SUFFIX}" if opened.outlives else None
     try:
@@ -192,10 +217,13 @@ def _handed_over(
     """Record what an earlier process of the run left in the outbox, and return the run's events as they are then.
 
     Raises:
+        ForkIncomplete: the run does not hold the history that it was to take over.
         ResumeMismatch: another script cannot speak for the run; nothing is recorded.
         RunFinishedAlready: the run's end is on record, if only now.
     """
     call, run = opened.loop.call, RUN.fold(cast(Any, recorded.event) for recorded in begun)
+    if run.copying:
+        raise ForkIncomplete(trainer.run_id)
     if not run.finished:
         _refuse_other_script(run.facts or RunFacts(), facts)
     if outbox.set_aside is not None:
@@ -275,7 +303,6 @@ def _refuse_other_script(then: RunFacts, now: RunFacts) -> None:
     pairs = {
         "the model's class": (then.model_class, now.model_class),
         "the list of sites": (str(list(then.sites)), str(list(now.sites))),
-        "the growth settings": (then.settings_json, now.settings_json),
         "seed": (str(then.seed), str(now.seed)),
         "torch": (then.torch_version, now.torch_version),
     }
