@@ -6,33 +6,34 @@ if TYPE_CHECKING:
     from esper.api.attach import attach
     from esper.api.baking import bake
     from esper.api.errors import EsperError
+    from esper.api.forking import fork
+    from esper.api.loading import load
     from esper.api.recorded_run import open_run
     from esper.api.settings import GrowthSettings
     from esper.api.unwrap import unwrap
     from esper.api.wrap import sites_report, wrap
     from esper.kasmina.requests import site
 
-__all__ = [
-    "EsperError", "GrowthSettings", "attach", "bake", "open_run", "site", "sites_report", "unwrap", "wrap",
-]  # fmt: skip
+__all__ = ["EsperError", "GrowthSettings", "attach", "bake", "fork", "load", "open_run", "site", "sites_report"]
+__all__ += ["unwrap", "wrap"]
 
+# Where a name lives that is not that of its own module in esper.api.
 _HOMES = {
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",
-    "attach": "esper.api.attach",
     "bake": "esper.api.baking",
+    "fork": "esper.api.forking",
+    "load": "esper.api.loading",
     "open_run": "esper.api.recorded_run",
     "site": "esper.kasmina.requests",
     "sites_report": "esper.api.wrap",
-    "unwrap": "esper.api.unwrap",
-    "wrap": "esper.api.wrap",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that `import esper` alone is cheap."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'esper' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES.get(name, f"esper.api.{name}")), name)

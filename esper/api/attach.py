@@ -21,6 +21,7 @@ from actors.ids import new_id
 from actors.logs import configure_if_unset
 from actors.outbox import SUFFIX, Outbox, OutboxHeld
 from actors.place import Place
+from actors.runs import runs_called
 from actors.streams import run_stream
 from actors.trainer import Trainer
 from actors.voice import Voice
@@ -28,6 +29,7 @@ from esper.api.checkpoints import Checkpoints
 from esper.api.errors import (
     AttachedAlready,
     ControllerUnknown,
+    ForkIncomplete,
     NothingToResume,
     ResumeMismatch,
     RunFinishedAlready,
@@ -41,7 +43,7 @@ from esper.api.logs import EMBEDDED, OpenLog, open_named
 from esper.api.measuring import measuring
 from esper.api.script import Script
 from esper.api.session import Session
-from esper.api.settings import GrowthSettings
+from esper.api.settings import GrowthSettings, settings_of
 from esper.api.wrap import refuse_compiled, survey_of, wrapped_sites
 from esper.kasmina.doorway import declared
 from esper.kasmina.planted import PLANTED
@@ -54,10 +56,8 @@ from esper.tolaria.checkpoint import Stateful, model_sha256
 from esper.tolaria.rules.run import RUN
 from eventstore.store import EventStore, Recorded
 
-LATEST = "latest"
 HEURISTIC = "heuristic"
 NONE = "none"
-RUN_ID_DIGITS = 32
 
 # A plain attribute of the model, the model's own id: a copy of the model is in no session.
 IN_SESSION = "_esper_in_session"
@@ -96,7 +96,8 @@ def attach(
         AttachedAlready: the model is in a session, or carries what one has grown.
         ControllerUnknown: there is no such controller.
         CompiledHost: the model is compiled, and its sites were not declared for that.
-        NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, KernelLost, LogReplaced: *resume* cannot be done.
+        NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, ForkIncomplete, KernelLost, LogReplaced: *resume*
+            cannot be done.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
@@ -163,9 +164,10 @@ def begin(script: Script, opened: OpenLog, place: Place) -> Session:
 
 
 def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -> Session:
-    model, settings, call = script.model, script.settings, opened.loop.call
-    facts = _facts(script)
+    call = opened.loop.call
     begun = None if script.resume is None else call(find_run(opened.log.store, script.resume))
+    script = script if begun is None else _under_its_own_settings(script, begun)
+    model, settings, facts = script.model, script.settings, _facts(script)
     run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
     outbox = _outbox(run_id, opened, place)
     ending.callback(outbox.close)
@@ -199,6 +201,28 @@ def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -
     )
 
 
+def _under_its_own_settings(script: Script, begun: Sequence[Recorded]) -> Script:
+    """Return *script* under the settings of the run it goes on with: those that it states, or a fork's own.
+
+    Raises:
+        ResumeMismatch: it states others; nothing was recorded.
+    """
+    run = RUN.fold(cast(Any, recorded.event) for recorded in begun)
+    if run.finished or run.facts is None:
+        return script
+    then = run.facts
+    stated = [then.settings_json, *([then.origin.settings_json] if then.HasField("origin") else [])]
+    try:
+        own = settings_of(then.settings_json)
+        known = any(script.settings == settings_of(recorded) for recorded in stated)
+    except msgspec.ValidationError as error:
+        raise ResumeMismatch("the growth settings", then.settings_json, f"refused: {error}") from error
+    if not known:
+        now = msgspec.json.encode(script.settings, order="sorted").decode()
+        raise ResumeMismatch("the growth settings", then.settings_json, now)
+    return msgspec.structs.replace(script, settings=own)
+
+
 def _outbox(run_id: str, opened: OpenLog, place: Place) -> Outbox:
     file = place.outboxes / f"{run_id}{SUFFIX}" if opened.outlives else None
     try:
@@ -218,10 +242,13 @@ def _handed_over(
     """Record what an earlier process of the run left in the outbox, and return the run's events as they are then.
 
     Raises:
+        ForkIncomplete: the run does not hold the history that it was to take over.
         ResumeMismatch: another script cannot speak for the run; nothing is recorded.
         RunFinishedAlready: the run's end is on record, if only now.
     """
     call, run = opened.loop.call, RUN.fold(cast(Any, recorded.event) for recorded in begun)
+    if run.copying:
+        raise ForkIncomplete(trainer.run_id)
     if not run.finished:
         _refuse_other_script(run.facts or RunFacts(), facts)
     if outbox.set_aside is not None:
@@ -271,11 +298,7 @@ async def find_run(store: EventStore, wanted: str) -> tuple[Recorded, ...]:
     Raises:
         NothingToResume: none, or more than one, fits.
     """
-    if len(wanted) == RUN_ID_DIGITS:
-        fitting = [wanted]
-    else:
-        begun = [stream.aggregate_id for stream in await store.streams("run")]
-        fitting = begun[-1:] if wanted == LATEST else [run_id for run_id in begun if run_id.startswith(wanted)]
+    fitting = await runs_called(store, wanted)
     events = await store.read_stream(run_stream(fitting[0])) if len(fitting) == 1 else ()
     if not any(isinstance(recorded.event, RunStarted) for recorded in events):
         raise NothingToResume(wanted)
@@ -305,7 +328,6 @@ def _refuse_other_script(then: RunFacts, now: RunFacts) -> None:
     pairs = {
         "the model's class": (then.model_class, now.model_class),
         "the list of sites": (str(list(then.sites)), str(list(now.sites))),
-        "the growth settings": (then.settings_json, now.settings_json),
         "seed": (str(then.seed), str(now.seed)),
         "torch": (then.torch_version, now.torch_version),
     }

@@ -1,22 +1,19 @@
 """Taking a run's whole state at an epoch's end, and putting it back in another process."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from actors.ids import derived_id
 from actors.place import Place
 from actors.trainer import Trainer
-from esper.api.errors import KernelLost
-from esper.api.growth import PLANTED, Growth
-from esper.api.kernels import open_verified
+from esper.api.growth import Growth
+from esper.api.regrowing import fold_to, regrow
 from esper.api.script import Script
-from esper.kasmina.rules.seed import SeedEvent
 from esper.leyline.canonical import sha256_hex
 from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tolaria.checkpoint import capture, model_sha256, read, restore, write
 from esper.tolaria.encoding import encode
-from esper.urza.errors import BundleRefused
 from eventstore.errors import LogReplaced
 from eventstore.store import LogIdentity, Recorded
 
@@ -79,34 +76,11 @@ class Checkpoints:
         """
         _refuse_other_log(checkpoint, found)
         parts = read(checkpoint.manifest_sha256, self._place.blobs.get)
-        for row in checkpoint.seeds:
-            for recorded in seeds[row.seed_id]:
-                if recorded.version <= row.version:
-                    self._growth.fold(row.seed_id, cast("SeedEvent", recorded.event))
+        fold_to(self._growth, checkpoint, seeds)
         for facts in epochs:
             self._growth.recall(facts)
-        for seed_id in self._in_order_of_joining():
-            self._restore_seed(seed_id, parts[f"seed/{seed_id}"])
+        regrow(self._growth, parts, self._place, self._model, self._optimizer)
         restore(parts, self._model, self._optimizer, self._stateful)
-
-    def _in_order_of_joining(self) -> list[str]:
-        kept = self._growth.fossilized()
-        return [*kept, *(seed_id for seed_id in self._growth.seeds if seed_id not in kept)]
-
-    def _restore_seed(self, seed_id: str, saved: Mapping[str, Any]) -> None:
-        seed, module = self._growth.seeds[seed_id], None
-        if seed.stage in PLANTED:
-            try:
-                module = open_verified(self._place, self._model, seed, seed.kernel_id).module
-            except BundleRefused as refused:
-                raise KernelLost(seed_id, seed.kernel_id, str(refused)) from refused
-        self._growth.slots[seed_id].load_state(
-            saved["tensors"],
-            saved["facts"],
-            module=module,
-            learning_rate=self._growth.learning_rate,
-            optimizer=self._optimizer,
-        )
 
 
 def _refuse_other_log(checkpoint: Checkpoint, found: LogIdentity) -> None:

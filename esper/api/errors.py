@@ -14,6 +14,11 @@ EsperError
 ├── BakeRefused         a grown model cannot be written as source
 ├── UnknownRun          no run of that name in this log, or several
 ├── PackageMissing      a table was asked for as something whose package is not installed
+├── ForkIncomplete      the run to resume is a fork whose making was interrupted
+├── SettingUnknown      a setting was named that does not exist, or given a value that it does not take
+├── NothingToFork       no such run, or it cannot be forked there
+├── NothingToLoad       no such run, or no checkpoint of it that early
+├── HostMismatch        the model to load into is not built as the run's host was
 ├── KernelLost          a kernel that the run's history attached can no longer be verified
 └── SessionClosed       the session has ended, or has not begun
 """
@@ -139,6 +144,46 @@ class RunDiverged(EsperError):
             f"epoch {epoch}: {what} was recorded as {recorded!r} and is now {found!r}. The data order, a random stream "
             "outside torch, numpy and random, the thread count or the machine differs; see docs/resuming.md"
         )
+
+
+class ForkIncomplete(EsperError):
+    """A fork that does not hold the whole history that it was to take over."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id} is a fork whose making was interrupted: fork again, and resume that one")
+
+
+class SettingUnknown(EsperError):
+    """A setting's name or value is not one."""
+
+    def __init__(self, name: str, why: str, known: tuple[str, ...]) -> None:
+        self.name, self.known = name, known
+        super().__init__(f"setting {name!r}: {why}" + (f"; there are {', '.join(known)}" if known else ""))
+
+
+class NothingToFork(EsperError):
+    """The run, or its state at that position, cannot be gone on from by another run."""
+
+    def __init__(self, run: str, why: str) -> None:
+        self.run = run
+        super().__init__(f"cannot fork run {run!r}: {why}")
+
+
+class NothingToLoad(EsperError):
+    """The log holds no checkpoint that fits."""
+
+    def __init__(self, run: str, why: str) -> None:
+        self.run = run
+        super().__init__(f"cannot load run {run!r}: {why}")
+
+
+class HostMismatch(EsperError):
+    """The model is another than the run began with; it was not changed."""
+
+    def __init__(self, what: str, then: str, now: str) -> None:
+        self.what, self.then, self.now = what, then, now
+        super().__init__(f"cannot load: {what} was {then} and is {now}. Build the model as the run's script built it")
 
 
 class KernelLost(EsperError):

@@ -1,7 +1,11 @@
 """How a run grows: every number a user may turn, with its unit."""
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 import msgspec
 
+from esper.api.errors import SettingUnknown
 from esper.kasmina.rules.gates import GateLimits
 from esper.tamiyo.rules.settings import HeuristicSettings
 
@@ -24,3 +28,38 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     seed_learning_rate_ratio: float = 1.0
     pressure_window_steps: int = 64
     pressure_window_samples: int = 8192
+
+
+def settings_of(recorded: str) -> GrowthSettings:
+    """Return the settings that a run recorded; what was no setting yet then has its default, as it had in effect."""
+    return msgspec.json.decode(recorded, type=GrowthSettings) if recorded else GrowthSettings()
+
+
+def changed(settings: GrowthSettings, changes: Mapping[str, object]) -> GrowthSettings:
+    """Return *settings* with some of them changed, by their dotted names: {"policy.min_epoch": 5}.
+
+    Raises:
+        SettingUnknown: there is no such setting, or the value is not one that it takes.
+    """
+    tree: dict[str, Any] = msgspec.to_builtins(settings)
+    for name, value in changes.items():
+        known = _names(msgspec.to_builtins(settings))
+        if name not in known:
+            raise SettingUnknown(name, "there is none of that name", known)
+        *parents, last = name.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch[parent]
+        branch[last] = value
+        try:
+            msgspec.convert(tree, GrowthSettings, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingUnknown(name, str(error), ()) from error
+    return msgspec.convert(tree, GrowthSettings, strict=False)
+
+
+def _names(tree: dict[str, Any], under: str = "") -> tuple[str, ...]:
+    found: tuple[str, ...] = ()
+    for name, value in tree.items():
+        found += _names(cast("dict[str, Any]", value), f"{name}.") if isinstance(value, dict) else (f"{under}{name}",)
+    return found

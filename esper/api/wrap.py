@@ -7,12 +7,12 @@ from typing import TypeVar
 import msgspec
 from torch import nn
 
-from esper.api.errors import NotWrapped
+from esper.api.errors import HostMismatch, NotWrapped
 from esper.kasmina.doorway import compiled_parts, declare
 from esper.kasmina.errors import AlreadyWrapped, CompiledHost, NothingToGrow
 from esper.kasmina.glance import look
 from esper.kasmina.requests import SiteRequests
-from esper.kasmina.sites import AUTO, SiteSurvey, survey
+from esper.kasmina.sites import AUTO, NAMED, SiteSurvey, names, survey
 from esper.kasmina.slot import Slot
 from esper.leyline.v1.site_pb2 import Site, SiteShape
 
@@ -94,6 +94,26 @@ def _probed(model: nn.Module, found: SiteSurvey, probe: object) -> SiteSurvey:
     if not left.chosen:
         raise NothingToGrow("the sites", left.skipped)
     return left
+
+
+def wrap_as(model: nn.Module, sites: tuple[Site, ...]) -> bool:
+    """Give *model* exactly *sites*, if it was not wrapped yet; say whether it was done here.
+
+    Raises:
+        HostMismatch: the model has other sites, or lacks a module that one of them names.
+    """
+    if SURVEY in model.__dict__:
+        if wrapped_sites(model) != sites:
+            then, now = ([site.label for site in found] for found in (sites, wrapped_sites(model)))
+            raise HostMismatch("the list of sites", str(then), str(now))
+        return False
+    modules = set(names(model))
+    for site in sites:
+        for name in (site.entry_module, site.exit_module):
+            if name and name not in modules:
+                raise HostMismatch(f"module {name}", "a growth site's", "not there")
+    model.__dict__[SURVEY] = SiteSurvey(sites, (), {site.seed_id: NAMED for site in sites})
+    return True
 
 
 def survey_of(model: nn.Module) -> SiteSurvey:

@@ -66,6 +66,8 @@ EVENTS = Vocabulary(
         run_pb2.ChangeDeferred: 1,
         run_pb2.RunResumed: 1,
         run_pb2.RunFinished: 1,
+        run_pb2.RunForked: 1,
+        run_pb2.RunBranched: 1,
         seed_pb2.SlotRegistered: 1,
         seed_pb2.SeedGerminated: 1,
         seed_pb2.GateEvaluated: 1,

@@ -106,11 +106,8 @@ def restore(
     saved = {name.removeprefix("stateful/") for name in parts if name.startswith("stateful/")}
     for name in sorted(saved ^ stateful.keys()):
         raise CheckpointBroken(f"stateful/{name}", "was given to only one of the two processes of this run")
-    model.load_state_dict(parts["model"], strict=True)
+    restore_model(parts, model)
     optimizer.load_state_dict(parts["optimizer"])
-    modes: Mapping[str, bool] = parts["modes"]
-    for name, module in _modules(model):
-        module.training = modes[name]
     for name, thing in stateful.items():
         state = parts[f"stateful/{name}"]
         if isinstance(thing, torch.Generator):
@@ -118,6 +115,14 @@ def restore(
         else:
             thing.load_state_dict(state)
     restore_random_state(parts["random"])
+
+
+def restore_model(parts: Mapping[str, Any], model: nn.Module) -> None:
+    """Put the weights, buffers and modes in *parts* back into a model that already has the checkpoint's structure."""
+    model.load_state_dict(parts["model"], strict=True)
+    modes: Mapping[str, bool] = parts["modes"]
+    for name, module in _modules(model):
+        module.training = modes[name]
 
 
 def model_sha256(model: nn.Module) -> str:

@@ -27,6 +27,8 @@ for group, target, summary in (
     (HISTORY, "ops.cli.history:events", "Show what happened in a run, one sentence per event."),
     (HISTORY, "ops.cli.replay:replay", "Show a run as it stood at a position, or verify its whole history."),
     (HISTORY, "ops.cli.why:why", "Walk back from an event to what caused it, with the numbers that decided."),
+    (HISTORY, "ops.cli.fork:fork", "Make a new run of a run's past, to go on from there."),
+    (HISTORY, "ops.cli.bake:bake", "Write what a run has grown to a folder that needs only torch."),
     (QUESTIONS, "ops.cli.query:query", "Ask the projections a question in SQL."),
     (QUESTIONS, "ops.cli.query:project", "Rebuild the projections from the log."),
     (QUESTIONS, "ops.cli.version:version", "Show the versions that matter in a bug report."),

@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 import msgspec
 from google.protobuf.message import Message
 
-from esper.leyline.v1.run_pb2 import CheckpointCommitted, EpochEnded, RunFinished, RunResumed, RunStarted
+from esper.leyline.v1.run_pb2 import (
+    CheckpointCommitted,
+    EpochEnded,
+    RunBranched,
+    RunFinished,
+    RunForked,
+    RunResumed,
+    RunStarted,
+)
 from esper.leyline.v1.seed_pb2 import SeedCulled, SeedFossilized, SeedGerminated
 from esper.leyline.v1.site_pb2 import Moment
 from eventstore.errors import LogCorrupt, UnknownEventType
@@ -18,7 +26,10 @@ SHORT = 12
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One run at a glance. `status` is "open" while no end was recorded: it runs, or it was killed."""
+    """One run at a glance. `status` is "open" while no end was recorded: it runs, or it was killed.
+
+    `forked_from` and `forked_at` are the run and position that a fork's past is of; `forks` are those made of this run.
+    """
 
     run_id: str
     status: str = "open"
@@ -35,6 +46,9 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     culled: int = 0
     first_position: int = 0
     last_position: int = 0
+    forked_from: str = ""
+    forked_at: int = 0
+    forks: tuple[str, ...] = ()
 
 
 class Roll:
@@ -211,6 +225,9 @@ def _row_after(row: RunRow, recorded: Recorded) -> RunRow:
                 data=facts.data,
                 parameters_before=facts.host_parameters,
                 parameters_now=facts.host_parameters,
+                status="incomplete" if facts.HasField("origin") else "open",
+                forked_from=facts.origin.run_id,
+                forked_at=facts.origin.position,
             )
         case EpochEnded(facts=facts):
             score = facts.score if facts.HasField("score") else row.score
@@ -225,8 +242,12 @@ def _row_after(row: RunRow, recorded: Recorded) -> RunRow:
             return msgspec.structs.replace(row, culled=row.culled + 1)
         case RunFinished(summary=summary):
             return msgspec.structs.replace(row, status="finished", parameters_now=summary.parameters_after)
-        case RunResumed():
+        case RunResumed() if row.status != "incomplete":
             return msgspec.structs.replace(row, status="open")
+        case RunForked():
+            return msgspec.structs.replace(row, status="open")
+        case RunBranched(run_id=run_id):
+            return msgspec.structs.replace(row, forks=(*row.forks, run_id))
         case _:
             return row
 
@@ -244,6 +265,7 @@ def runs_shown(rows: Sequence[RunRow]) -> list[tuple[str, ...]]:
             f"{row.parameters_before:,} -> {row.parameters_now:,}",
             f"{row.germinated}/{row.kept}/{row.culled}",
             f"{row.first_position}-{row.last_position}",
+            f"{row.forked_from[:SHORT]} at {row.forked_at}" if row.forked_from else "",
         )
         for row in rows
     ]

@@ -45,15 +45,27 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 async def runs(*, options: Options = DEFAULTS) -> None:
     """List the training runs that the log holds, the oldest first.
 
-    "open" means that no end was recorded: the run is under way, or it was killed and can be resumed. The column
-    "seeds" counts germinated/kept/culled.
+    "open" means that no end was recorded: the run is under way, or it was killed and can be resumed; "incomplete" is a
+    fork whose making was interrupted. The column "seeds" counts germinated/kept/culled; "forked from" names the run
+    whose past a fork has, and up to which position.
     """
     async with open_log(options) as log:
         rows = await read_runs(log.store)
     if options.json:
         print_json(rows)
         return
-    columns = ("run", "status", "started", "model", "epochs", "score", "parameters", "seeds", "positions")
+    columns = (
+        "run",
+        "status",
+        "started",
+        "model",
+        "epochs",
+        "score",
+        "parameters",
+        "seeds",
+        "positions",
+        "forked from",
+    )
     print_table(columns, runs_shown(rows))
     say(f"what happened in the newest: esper events {LATEST}" if rows else "no run yet: start a training")
 

@@ -44,7 +44,9 @@ from esper.leyline.v1.run_pb2 import (
     CheckpointCommitted,
     EpochEnded,
     EpochsSkipped,
+    RunBranched,
     RunFinished,
+    RunForked,
     RunResumed,
     RunStarted,
 )
@@ -122,6 +124,20 @@ def _(event: ChangeDeferred) -> str:
 @sentence.register
 def _(event: RunResumed) -> str:
     return f"resumed from checkpoint {event.checkpoint_id[:8]}, process {event.attempt} of this run"
+
+
+@sentence.register
+def _(event: RunForked) -> str:
+    origin = event.origin
+    return (
+        f"forked from run {origin.run_id[:12]} at position {origin.position}; "
+        f"goes on from its checkpoint of epoch {origin.at.epoch}"
+    )
+
+
+@sentence.register
+def _(event: RunBranched) -> str:
+    return f"run {event.run_id[:12]} was forked from this one at position {event.position}"
 
 
 @sentence.register

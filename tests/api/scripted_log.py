@@ -127,6 +127,10 @@ class ScriptedStore:
         self._refuse_if_down()
         return self.inner.read_all(after=after, until=until)
 
+    def read_all_backward(self, *, before: int | None = None, after: int = 0) -> AsyncGenerator[Recorded, None]:
+        self._refuse_if_down()
+        return self.inner.read_all_backward(before=before, after=after)
+
     def follow(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
         self._refuse_if_down()
         return self.inner.follow(after=after)

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunFacts(_message.Message):
-    __slots__ = ("model_class", "model_sha256", "host_parameters", "sites", "settings_json", "torch_version", "python_version", "esper_version", "data", "seed", "controller", "policy_version")
+    __slots__ = ("model_class", "model_sha256", "host_parameters", "sites", "settings_json", "torch_version", "python_version", "esper_version", "data", "seed", "controller", "policy_version", "origin")
     MODEL_CLASS_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     HOST_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class RunFacts(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     CONTROLLER_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     model_class: str
     model_sha256: str
     host_parameters: int
@@ -34,7 +35,54 @@ class RunFacts(_message.Message):
     seed: int
     controller: str
     policy_version: str
-    def __init__(self, model_class: _Optional[str] = ..., model_sha256: _Optional[str] = ..., host_parameters: _Optional[int] = ..., sites: _Optional[_Iterable[_Union[_site_pb2.Site, _Mapping]]] = ..., settings_json: _Optional[str] = ..., torch_version: _Optional[str] = ..., python_version: _Optional[str] = ..., esper_version: _Optional[str] = ..., data: _Optional[str] = ..., seed: _Optional[int] = ..., controller: _Optional[str] = ..., policy_version: _Optional[str] = ...) -> None: ...
+    origin: RunOrigin
+    def __init__(self, model_class: _Optional[str] = ..., model_sha256: _Optional[str] = ..., host_parameters: _Optional[int] = ..., sites: _Optional[_Iterable[_Union[_site_pb2.Site, _Mapping]]] = ..., settings_json: _Optional[str] = ..., torch_version: _Optional[str] = ..., python_version: _Optional[str] = ..., esper_version: _Optional[str] = ..., data: _Optional[str] = ..., seed: _Optional[int] = ..., controller: _Optional[str] = ..., policy_version: _Optional[str] = ..., origin: _Optional[_Union[RunOrigin, _Mapping]] = ...) -> None: ...
+
+class RunOrigin(_message.Message):
+    __slots__ = ("run_id", "position", "checkpoint_id", "at", "settings_json")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_JSON_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    position: int
+    checkpoint_id: str
+    at: _site_pb2.Moment
+    settings_json: str
+    def __init__(self, run_id: _Optional[str] = ..., position: _Optional[int] = ..., checkpoint_id: _Optional[str] = ..., at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., settings_json: _Optional[str] = ...) -> None: ...
+
+class CompleteFork(_message.Message):
+    __slots__ = ("origin",)
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    origin: RunOrigin
+    def __init__(self, origin: _Optional[_Union[RunOrigin, _Mapping]] = ...) -> None: ...
+
+class RunForked(_message.Message):
+    __slots__ = ("origin",)
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    origin: RunOrigin
+    def __init__(self, origin: _Optional[_Union[RunOrigin, _Mapping]] = ...) -> None: ...
+
+class RecordBranch(_message.Message):
+    __slots__ = ("run_id", "position", "checkpoint_id")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    position: int
+    checkpoint_id: str
+    def __init__(self, run_id: _Optional[str] = ..., position: _Optional[int] = ..., checkpoint_id: _Optional[str] = ...) -> None: ...
+
+class RunBranched(_message.Message):
+    __slots__ = ("run_id", "position", "checkpoint_id")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    position: int
+    checkpoint_id: str
+    def __init__(self, run_id: _Optional[str] = ..., position: _Optional[int] = ..., checkpoint_id: _Optional[str] = ...) -> None: ...
 
 class StartRun(_message.Message):
     __slots__ = ("facts", "checkpoint")

@@ -1,8 +1,8 @@
-"""A run's beginning, its resumes, its end and the seeds it kept."""
+"""A run's beginning, what it was forked from, its resumes, its end and the seeds it kept."""
 
 from collections.abc import Iterable
 
-from esper.leyline.v1.run_pb2 import RunFacts, RunFinished, RunResumed, RunStarted, RunSummary
+from esper.leyline.v1.run_pb2 import RunFacts, RunFinished, RunForked, RunResumed, RunStarted, RunSummary
 from esper.nissa.projections.declared import Projection, Row
 from esper.nissa.recorded import PLACE, RecordedEvent, place
 
@@ -13,6 +13,9 @@ def _rows(recorded: RecordedEvent) -> Iterable[Row]:
             yield "run_starts", {**place(recorded), **_facts(facts)}
         case RunResumed(checkpoint_id=checkpoint_id, attempt=attempt):
             yield "run_resumes", {**place(recorded), "checkpoint_id": checkpoint_id, "attempt": attempt}
+        case RunForked(origin=origin):
+            forked_from = {"forked_from": origin.run_id, "forked_at": origin.position}
+            yield "run_forks", {**place(recorded), **forked_from, "checkpoint_id": origin.checkpoint_id}
         case RunFinished(summary=summary):
             yield "run_ends", {**place(recorded), **_summary(summary)}
             for kept in summary.kept:
@@ -60,7 +63,7 @@ def _summary(summary: RunSummary) -> dict[str, object]:
 
 RUNS = Projection(
     name="runs",
-    version=1,
+    version=2,
     tables={
         "run_starts": {
             **PLACE,
@@ -76,6 +79,7 @@ RUNS = Projection(
             "esper_version": "VARCHAR",
         },
         "run_resumes": {**PLACE, "checkpoint_id": "VARCHAR", "attempt": "BIGINT"},
+        "run_forks": {**PLACE, "forked_from": "VARCHAR", "forked_at": "UBIGINT", "checkpoint_id": "VARCHAR"},
         "run_ends": {
             **PLACE,
             "score": "DOUBLE",

@@ -15,6 +15,9 @@ WITH starts AS (
     FROM seed_events GROUP BY run_id
 ), resumed AS (
     SELECT run_id, count(*) AS resumes FROM run_resumes GROUP BY run_id
+), forks AS (
+    SELECT run_id, any_value(forked_from) AS forked_from, any_value(forked_at) AS forked_at
+    FROM run_forks GROUP BY run_id
 ), written AS (
     SELECT run_id, count(*) AS events, min(position) AS first_position, max(position) AS last_position,
         max(recorded_at) AS last_recorded_at
@@ -43,7 +46,9 @@ SELECT
     written.events,
     written.first_position,
     written.last_position,
-    ends.model_sha256
+    ends.model_sha256,
+    forks.forked_from,
+    forks.forked_at
 FROM starts
 JOIN written USING (run_id)
 LEFT JOIN ends USING (run_id)
@@ -51,4 +56,5 @@ LEFT JOIN last_epochs USING (run_id)
 LEFT JOIN scores USING (run_id)
 LEFT JOIN grown USING (run_id)
 LEFT JOIN resumed USING (run_id)
+LEFT JOIN forks USING (run_id)
 ORDER BY starts.position

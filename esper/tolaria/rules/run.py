@@ -11,15 +11,19 @@ from esper.leyline.v1.run_pb2 import (
     Checkpoint,
     CheckpointCommitted,
     CommitCheckpoint,
+    CompleteFork,
     DeferChange,
     EndEpoch,
     EpochEnded,
     EpochFacts,
     EpochsSkipped,
     FinishRun,
+    RecordBranch,
     ResumeRun,
+    RunBranched,
     RunFacts,
     RunFinished,
+    RunForked,
     RunResumed,
     RunStarted,
     RunSummary,
@@ -28,9 +32,27 @@ from esper.leyline.v1.run_pb2 import (
 )
 from esper.leyline.v1.site_pb2 import Moment
 
-RunCommand: TypeAlias = StartRun | EndEpoch | SkipEpochs | CommitCheckpoint | DeferChange | ResumeRun | FinishRun
+RunCommand: TypeAlias = (
+    StartRun
+    | EndEpoch
+    | SkipEpochs
+    | CommitCheckpoint
+    | DeferChange
+    | ResumeRun
+    | CompleteFork
+    | RecordBranch
+    | FinishRun
+)
 RunEvent: TypeAlias = (
-    RunStarted | EpochEnded | EpochsSkipped | CheckpointCommitted | ChangeDeferred | RunResumed | RunFinished
+    RunStarted
+    | EpochEnded
+    | EpochsSkipped
+    | CheckpointCommitted
+    | ChangeDeferred
+    | RunResumed
+    | RunForked
+    | RunBranched
+    | RunFinished
 )
 
 
@@ -51,6 +73,8 @@ class Run(msgspec.Struct, frozen=True):
     deferred: int = 0
     skipped: int = 0
     summary: RunSummary | None = None
+    forked: bool = False
+    branches: tuple[str, ...] = ()
 
     @property
     def started(self) -> bool:
@@ -61,6 +85,11 @@ class Run(msgspec.Struct, frozen=True):
     def finished(self) -> bool:
         """Whether the run has come to its end. An interrupted run has not: it can be resumed."""
         return self.summary is not None
+
+    @property
+    def copying(self) -> bool:
+        """Whether this is a fork whose history has not been taken over as a whole."""
+        return self.facts is not None and self.facts.HasField("origin") and not self.forked
 
     @property
     def score(self) -> float | None:
@@ -100,6 +129,11 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
             return [_deferred(command)]
         case ResumeRun():
             return [_resumed(run, command)]
+        case CompleteFork(origin=origin):
+            return [] if run.forked else [RunForked(origin=origin)]
+        case RecordBranch(run_id=run_id):
+            branched = RunBranched(run_id=run_id, position=command.position, checkpoint_id=command.checkpoint_id)
+            return [] if run_id in run.branches else [branched]
         case FinishRun(summary=summary):
             _refuse_backwards(run, command, summary.at)
             return [RunFinished(summary=summary)]
@@ -108,7 +142,10 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
 
 
 def _refuse_out_of_place(run: Run, command: RunCommand) -> None:
-    """A run starts once, and nothing happens before its start or after its end."""
+    """A run starts once; nothing happens before its start, before a fork is complete, or after its end.
+
+    That others were forked from it may be told to a run at any time.
+    """
     match command:
         case StartRun() if run.started:
             raise RunRuleBroken(command, "this run has started already")
@@ -116,6 +153,12 @@ def _refuse_out_of_place(run: Run, command: RunCommand) -> None:
             return
         case _ if not run.started:
             raise RunRuleBroken(command, "this run has not started")
+        case RecordBranch():
+            return
+        case CompleteFork() if not run.facts or not run.facts.HasField("origin"):
+            raise RunRuleBroken(command, "this run was not forked from another")
+        case _ if run.copying and not isinstance(command, CompleteFork):
+            raise RunRuleBroken(command, "the fork was interrupted before it held all of its history: fork again")
         case _ if run.finished:
             raise RunRuleBroken(command, "this run is finished")
         case _:
@@ -174,6 +217,10 @@ def evolve(run: Run, event: RunEvent) -> Run:
             return replace(run, deferred=run.deferred + 1)
         case RunResumed():
             return replace(run, attempt=event.attempt)
+        case RunForked():
+            return replace(run, forked=True)
+        case RunBranched(run_id=run_id):
+            return replace(run, branches=(*run.branches, run_id))
         case RunFinished(summary=summary):
             return replace(_reached(run, summary.at), summary=summary)
         case _:

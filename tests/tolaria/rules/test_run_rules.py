@@ -9,15 +9,20 @@ from esper.leyline.v1.run_pb2 import (
     Checkpoint,
     CheckpointCommitted,
     CommitCheckpoint,
+    CompleteFork,
     DeferChange,
     EndEpoch,
     EpochEnded,
     EpochFacts,
     EpochsSkipped,
     FinishRun,
+    RecordBranch,
     ResumeRun,
+    RunBranched,
     RunFacts,
     RunFinished,
+    RunForked,
+    RunOrigin,
     RunResumed,
     RunStarted,
     RunSummary,
@@ -56,6 +61,11 @@ FINISHED = [*RUNNING, RunFinished(summary=finish(2))]
 START = StartRun(facts=RunFacts(model_class="Net"), checkpoint=checkpoint())
 DEFER = DeferChange(command_id="c", seed_id="s0", reason="late", decided_for=at(1), at=at(2))
 RESUME = ResumeRun(checkpoint_id="k1", at=at(1), attempt=2)
+ORIGIN = RunOrigin(run_id="parent", position=7, checkpoint_id="k0")
+COPYING = [RunStarted(facts=RunFacts(origin=ORIGIN)), CheckpointCommitted(checkpoint=checkpoint())]
+FORKED = [*COPYING, RunForked(origin=ORIGIN)]
+BRANCH = RecordBranch(run_id="child", position=7, checkpoint_id="k1")
+BRANCHED = RunBranched(run_id="child", position=7, checkpoint_id="k1")
 
 ALLOWED = [
     ("start", [], START, STARTED),
@@ -93,6 +103,12 @@ ALLOWED = [
         [ChangeDeferred(command_id="c", seed_id="s0", reason="late", decided_for=at(1), at=at(2))],
     ),
     ("resume", RUNNING, RESUME, [RunResumed(checkpoint_id="k1", at=at(1), attempt=2)]),
+    ("fork completed", COPYING, CompleteFork(origin=ORIGIN), [RunForked(origin=ORIGIN)]),
+    ("fork completed already", FORKED, CompleteFork(origin=ORIGIN), []),
+    ("epoch of a fork", FORKED, EndEpoch(facts=ends(1)), [EpochEnded(facts=ends(1))]),
+    ("branch", RUNNING, BRANCH, [BRANCHED]),
+    ("branch after the end", FINISHED, BRANCH, [BRANCHED]),
+    ("branch told already", [*FINISHED, BRANCHED], BRANCH, []),
     ("finish", RUNNING, FinishRun(summary=finish(2)), [RunFinished(summary=finish(2))]),
 ]
 REFUSED = [
@@ -102,6 +118,10 @@ REFUSED = [
     ("resume before the start", [], RESUME, "has not started"),
     ("epoch again", RUNNING, EndEpoch(facts=ends(2)), "epoch 2 does not follow epoch 2"),
     ("epoch left out", RUNNING, EndEpoch(facts=ends(4)), "epoch 4 does not follow epoch 2"),
+    ("branch before the start", [], BRANCH, "has not started"),
+    ("fork of nothing", RUNNING, CompleteFork(origin=ORIGIN), "this run was not forked"),
+    ("epoch of half a fork", COPYING, EndEpoch(facts=ends(1)), "fork again"),
+    ("resume of half a fork", COPYING, ResumeRun(checkpoint_id="k0", attempt=2), "fork again"),
     ("epoch back in steps", RUNNING, EndEpoch(facts=ends(3, 199)), "step 199 lies before step 200"),
     ("checkpoint back in steps", RUNNING, CommitCheckpoint(checkpoint=checkpoint("k", 2, 5)), "step 5 lies before"),
     ("finish back in steps", RUNNING, FinishRun(summary=finish(1)), "step 100 lies before"),

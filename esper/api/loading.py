@@ -1,0 +1,146 @@
+"""A model as a run had grown it, put together again from the log and the blobs: no training, no script."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from actors.place import Place
+from actors.runs import LATEST, runs_called
+from actors.streams import run_stream, seed_stream
+from esper.api.attach import refuse_unless_free
+from esper.api.errors import HostMismatch, NothingToLoad
+from esper.api.growth import IN_THE_FORWARD, Growth
+from esper.api.logs import EMBEDDED, open_named
+from esper.api.regrowing import fold_to, regrow
+from esper.api.settings import GrowthSettings
+from esper.api.unwrap import unwrap
+from esper.api.wrap import wrap_as
+from esper.kasmina.planted import SUBMODULE
+from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
+from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointCommitted, RunFacts, RunStarted
+from esper.tolaria.checkpoint import CheckpointBroken, model_sha256, read, restore_model
+from eventstore.store import EventStore, Recorded
+
+Model = TypeVar("Model", bound=nn.Module)
+LOG_WAIT_S = 60.0
+
+
+class Grown(msgspec.Struct, frozen=True):
+    """What the log holds of a run at one of its checkpoints, which was committed at *position*."""
+
+    run_id: str
+    facts: RunFacts
+    checkpoint: Checkpoint
+    position: int
+    seeds: Mapping[str, tuple[Recorded, ...]]
+
+
+def load(
+    model: Model,
+    run: str = LATEST,
+    *,
+    at: int | None = None,
+    log: str = EMBEDDED,
+    folder: str | Path = ".esper",
+) -> Model:
+    """Give a freshly built host what a run had grown in it, and return the same object.
+
+    *model* is built as the training script builds it, wrapped or not; its weights do not matter. What comes back
+    computes what the run's model computed at its newest checkpoint, or at the last one that was committed up to
+    position *at*. Seeds are rebuilt from their verified kernels, then the weights are loaded strictly. Go on with
+    `esper.unwrap` and `esper.bake`.
+
+    Raises:
+        NothingToLoad: no such run, or no checkpoint of it at *at* or before.
+        HostMismatch: *model* is not built as the run's host was; the message names the first difference.
+        AttachedAlready: *model* is in a session, or carries seeds.
+        KernelLost, CheckpointBroken, BlobMissing, BlobCorrupt: what was stored no longer verifies.
+        StackNotReady, StoreUnavailable: the log cannot be reached.
+    """
+    place = Place.at(Path(folder))
+    opened = open_named(log, place)
+    try:
+        grown = opened.loop.call(read_grown(opened.log.store, run, at), LOG_WAIT_S)
+        rebuild(model, grown, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs))
+    finally:
+        opened.close()
+    sys.stdout.write(_told(grown))
+    return model
+
+
+async def read_grown(store: EventStore, run: str, at: int | None) -> Grown:
+    """Read what is needed to rebuild the run called *run* at its last checkpoint up to position *at*.
+
+    Raises:
+        NothingToLoad: there is none.
+    """
+    fitting = await runs_called(store, run)
+    if len(fitting) != 1:
+        raise NothingToLoad(run, f"{len(fitting)} runs are called so: `esper runs` lists them")
+    facts: RunFacts | None = None
+    found: tuple[Checkpoint, int] | None = None
+    for recorded in await store.read_stream(run_stream(fitting[0])):
+        if isinstance(recorded.event, RunStarted):
+            facts = recorded.event.facts
+        if isinstance(recorded.event, CheckpointCommitted) and (at is None or recorded.position <= at):
+            found = recorded.event.checkpoint, recorded.position
+    if facts is None:
+        raise NothingToLoad(run, "no run is called so: `esper runs` lists them")
+    if found is None:
+        raise NothingToLoad(run, f"its first checkpoint was committed after position {at}")
+    checkpoint, position = found
+    ids = [row.seed_id for row in checkpoint.seeds]
+    seeds = {seed_id: tuple(await store.read_stream(seed_stream(fitting[0], seed_id))) for seed_id in ids}
+    return Grown(fitting[0], facts, checkpoint, position, seeds)
+
+
+def rebuild(model: nn.Module, grown: Grown, place: Place) -> None:
+    """Give *model* what *grown* tells of; on failure it is as it was.
+
+    Raises: as `load`.
+    """
+    parts = read(grown.checkpoint.manifest_sha256, place.blobs.get)
+    _refuse_other_host(model, parts["model"])
+    wrapped_here = wrap_as(model, tuple(grown.facts.sites))
+    try:
+        refuse_unless_free(model)
+        settings = msgspec.json.decode(grown.facts.settings_json, type=GrowthSettings)
+        # Kept seeds join an optimizer; nobody steps this one.
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        growth = Growth(model, optimizer, grown.facts.sites, settings)
+        fold_to(growth, grown.checkpoint, grown.seeds)
+        regrow(growth, parts, place, model, optimizer)
+    except BaseException:
+        if wrapped_here:
+            unwrap(model, "host")
+        raise
+    restore_model(parts, model)
+    if model_sha256(model) != grown.checkpoint.model_sha256:
+        raise CheckpointBroken("model", "has other weights than the log recorded of it")
+
+
+def _told(grown: Grown) -> str:
+    at, stages = grown.checkpoint.at, [row.stage for row in grown.checkpoint.seeds]
+    return (
+        f"run {grown.run_id}, loaded from the checkpoint of epoch {at.epoch} (step {at.step}, position "
+        f"{grown.position}): {stages.count(Stage.SEED_STAGE_FOSSILIZED)} kept seeds, "
+        f"{sum(stage in IN_THE_FORWARD for stage in stages)} more in its forward pass\n"
+    )
+
+
+def _refuse_other_host(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Refuse a host whose tensors are not those that the run's host had, before anything is touched."""
+    own = {name: _described(tensor) for name, tensor in cast("Mapping[str, Any]", model.state_dict()).items()}
+    then = {name: _described(tensor) for name, tensor in saved.items() if f".{SUBMODULE}" not in f".{name}"}
+    for name in sorted(own.keys() | then.keys()):
+        if own.get(name) != then.get(name):
+            raise HostMismatch(name, then.get(name, "not there"), own.get(name, "not there"))
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
