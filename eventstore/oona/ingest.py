@@ -136,5 +136,5 @@ class FastIngest:
 
     async def _on_answer(self, message: Msg) -> None:
         # An answer to a batch that was given up is nobody's any more.
-        if self._batch is not None and message.subject.split(".", 4)[3] == self._name:
+        if self._batch is not None and message.subject.startswith(f"{self._prefix}.{self._name}."):
             self._batch.heed(message)

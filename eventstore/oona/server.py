@@ -2,7 +2,9 @@
 
 import asyncio
 import ctypes
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +18,15 @@ from eventstore.errors import ServerNotReady
 from eventstore.oona.binary import find
 from eventstore.oona.credentials import Tls, User
 from eventstore.oona.monitor import is_healthy
+from eventstore.oona.streams import TELEMETRY
 
 START_WAIT_S = 15.0
 STOP_WAIT_S = 10.0
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.02
 _LOG_TAIL_BYTES = 2000
+
+_log = logging.getLogger("eventstore.oona")
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
@@ -105,12 +110,17 @@ class LocalServer:
             ServerNotReady: it ended or was not ready within *wait_s* seconds; nothing is left running.
         """
         binary = await asyncio.to_thread(find, self._environ)
+        deadline, begins = time.monotonic() + wait_s, self._log_size()
         self._process = process = self._spawn(binary)
-        deadline = time.monotonic() + wait_s
         while not await self._ready(process):
             if process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise ServerNotReady(wait_s, self._log_tail())
+            if self._telemetry_is_unreadable(begins):
+                self.kill()
+                self._set_telemetry_aside()
+                begins = self._log_size()
+                self._process = process = self._spawn(binary)
             await asyncio.sleep(_POLL_S)
         self._port, self._monitor_port = self.port, int(self.monitor.rsplit(":", 1)[1])
 
@@ -152,6 +162,27 @@ class LocalServer:
         except (FileNotFoundError, msgspec.DecodeError):
             return False
         return await asyncio.to_thread(is_healthy, self.monitor)
+
+    def _telemetry_is_unreadable(self, begins: int) -> bool:
+        """Say whether the server, whose words begin at *begins* in its log, cannot read its telemetry.
+
+        It is not synced as it is written, so that a power cut may leave it torn; and the server is not healthy then.
+        """
+        with self._log_path.open("rb") as log:
+            log.seek(begins)
+            return f"> {TELEMETRY}' could not be recovered".encode() in log.read()
+
+    def _set_telemetry_aside(self) -> None:
+        """Take the telemetry out of the store: it is no record, and the log is not to be kept from anybody by it."""
+        found = self._folder / "nats" / "jetstream" / "$G" / "streams" / TELEMETRY
+        aside = self._folder / "damaged" / TELEMETRY
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        found.rename(aside)
+        _log.warning("the server could not read its telemetry, perhaps after a power cut: it is in %s now", aside)
+
+    def _log_size(self) -> int:
+        return self._log_path.stat().st_size if self._log_path.exists() else 0
 
     def _known(self) -> _Ports:
         if self._ports is None:

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from eventstore.errors import ServerMissing, ServerNotReady, ServerTooOld
+from eventstore.oona import open_log
 from eventstore.oona.binary import find, version
 from eventstore.oona.monitor import is_durable, is_healthy
 from eventstore.oona.server import LocalServer
+from tests.eventstore.vocabulary import SEED, context, said, words
+from tests.journeys.faults.conftest import RING
 
 
 def program(folder: Path, says: str) -> Path:
@@ -87,3 +90,20 @@ async def test_a_server_that_cannot_start_says_why_and_leaves_nothing_running(
     with pytest.raises(ServerNotReady, match="address already in use"):
         await server.start()
     assert server.pid is None
+
+
+async def test_telemetry_that_a_power_cut_tore_keeps_nobody_from_the_log(tmp_path: Path, caplog):
+    server = LocalServer(tmp_path, tied=True)
+    await server.start()
+    try:
+        async with open_log(server.url, **RING) as log:
+            await log.store.append(SEED, said("a"), expected=0, context=context())
+        server.kill()
+        (tmp_path / "nats/jetstream/$G/streams/ESPER_TELEMETRY/meta.inf").write_bytes(b"")
+        await server.start()
+        async with open_log(server.url, **RING) as log:
+            assert words(await log.store.read_stream(SEED)) == ["a"]
+    finally:
+        await server.stop()
+    assert (tmp_path / "damaged" / "ESPER_TELEMETRY").is_dir()
+    assert "could not read its telemetry" in caplog.text

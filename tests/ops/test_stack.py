@@ -87,7 +87,8 @@ async def make_conservative(place: Place) -> None:
     found = running_stack(place)
     assert found is not None
     entered = ConservativeModeEntered(reason="a test says so", depth=4_000)
-    async with open_log(found.url, keys=place.keys, types=EVENTS, commands=COMMANDS) as log:
+    login = place.login("warden")
+    async with open_log(found.url, keys=place.keys, types=EVENTS, commands=COMMANDS, login=login) as log:
         context = Context(command_id="c" * 32, command_type="test", recorded_at_ns=1, actor="tester")
         await log.store.append(STREAM, [entered], expected=0, context=context)
     os.kill(next(process.pid for process in found.processes if process.name == "warden"), signal.SIGKILL)

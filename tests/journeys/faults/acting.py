@@ -17,9 +17,11 @@ STREAM = StreamName("job", "k1")
 ACK_WAIT_S = 1.0
 
 
-async def carry_out(log: Oona, delivery: CommandDelivery, version: int) -> Appended:
-    """Record the command's outcome after *version*, once however often it is delivered."""
+async def carry_out(log: Oona, delivery: CommandDelivery, version: int | None = None) -> Appended:
+    """Record the command's outcome, after *version* if that is known, once however often it is delivered."""
     record = delivery.record
+    if version is None:
+        version = len(await log.store.read_stream(STREAM))
     context = Context(command_id=record.command_id, command_type="test.Say", recorded_at_ns=1, actor=TARGET)
     return await log.store.append(STREAM, said(record.command.value), expected=version, context=context)
 
@@ -29,7 +31,7 @@ async def act(url: str, point: str) -> None:
         async for delivery in commands:
             if point == "fetched":
                 await stop_dead()
-            await carry_out(log, delivery, len(await log.store.read_stream(STREAM)))
+            await carry_out(log, delivery)
             await stop_dead()
 
 

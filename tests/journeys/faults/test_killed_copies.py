@@ -10,6 +10,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from eventstore.archive import Exporter
+from eventstore.blobs import FolderBlobs
 from eventstore.oona import Oona, open_log
 from eventstore.oona.backup import Ring, back_up
 from eventstore.oona.connection import Connection
@@ -98,7 +99,7 @@ async def test_a_restore_killed_twice_leaves_no_log_and_the_third_restores_it_wh
     async with running(tmp_path / "source") as server:
         async with open_log(server.url, **RING) as source:
             wanted = await write(source)
-        await back_up(server.url, tmp_path / "none", backup, ring, now_ns=1, environ=os.environ)
+        await back_up(server.url, FolderBlobs(tmp_path / "none"), backup, ring, now_ns=1, environ=os.environ)
     async with running(tmp_path / "target") as server:
         left: list[bool] = []
         for sent in KILLED_AT_BYTES:
