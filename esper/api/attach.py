@@ -1,5 +1,6 @@
 """Beginning a training run, or going on with one."""
 
+import os
 import platform
 import random
 import sys
@@ -20,6 +21,7 @@ from actors.ids import new_id
 from actors.logs import configure_if_unset
 from actors.outbox import SUFFIX, Outbox, OutboxHeld
 from actors.place import Place
+from actors.rehearsal import RUN_VARIABLE
 from actors.runs import runs_called
 from actors.streams import run_stream
 from actors.trainer import Trainer
@@ -38,7 +40,8 @@ from esper.api.evaluation import Evaluate, Evaluation
 from esper.api.fences import Fences
 from esper.api.growth import Growth
 from esper.api.kernels import sanity
-from esper.api.logs import EMBEDDED, OpenLog, open_named
+from esper.api.logs import EMBEDDED, MEMORY, OpenLog, open_named
+from esper.api.retraining import Retraining, rehearsal
 from esper.api.script import Script
 from esper.api.session import Session
 from esper.api.settings import GrowthSettings, settings_of
@@ -75,6 +78,7 @@ def attach(
     stateful: Mapping[str, Stateful | torch.Generator] | None = None,
     data: str = "",
     say: Callable[[str], None] | None = None,
+    retrain: str | None = None,
 ) -> Session:
     """Begin a training run of a wrapped *model*, or go on with one; use the result in a `with` statement.
 
@@ -82,7 +86,9 @@ def attach(
     held-out score (larger is better), or a mapping with "score" and, better, "loss". *log* is "embedded", "memory"
     or "nats://...". *resume* is "latest", a run's id or its unique beginning. *seed* fixes every random draw that
     Esper makes. *stateful* names whatever else must be saved with the run: schedulers, scalers, generators of your
-    loaders. *controller* None leaves every slot to your own hand.
+    loaders. *controller* None leaves every slot to your own hand. *retrain* names a run to train again from its
+    beginning with its recorded decisions, to see whether every epoch and checkpoint comes out the same: nothing is
+    written to the log then.
 
     Raises:
         NotWrapped: call `wrap` first.
@@ -90,6 +96,7 @@ def attach(
         ControllerUnknown: there is no such controller.
         NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, ForkIncomplete, KernelLost, LogReplaced: *resume*
             cannot be done.
+        NothingToRetrain: there is no such run.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
@@ -110,7 +117,25 @@ def attach(
     refuse_unless_free(model)
     place = Place.at(Path(folder))
     opened = open_named(log, place)
-    return begin(script, opened, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs))
+    place = place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs)
+    again = retrain or os.environ.get(RUN_VARIABLE)
+    return begin(script, opened, place) if again is None else begin_again(again, script, opened, place)
+
+
+def begin_again(run: str, script: Script, opened: OpenLog, place: Place) -> Session:
+    """Train *run*, which is on record in *opened*, from its beginning, in a log in memory, and compare.
+
+    Raises: as `attach`.
+    """
+    with ExitStack() as ending:
+        ending.callback(opened.close)
+        stage = open_named(MEMORY, place)
+        ending.callback(stage.close)
+        record = rehearsal(run, opened.log.store, opened.loop, stage)
+        script = msgspec.structs.replace(script, resume=record.run_id)
+        closing = ending.pop_all()
+    stage = stage._replace(close=closing.close)
+    return begin(script, stage, place, Retraining(record, script.say))
 
 
 def refuse_unless_free(model: nn.Module) -> None:
@@ -126,7 +151,7 @@ def refuse_unless_free(model: nn.Module) -> None:
         raise AttachedAlready("carries seeds of a session that has ended")
 
 
-def begin(script: Script, opened: OpenLog, place: Place) -> Session:
+def begin(script: Script, opened: OpenLog, place: Place, retraining: Retraining | None = None) -> Session:
     """Begin or resume the run of *script* on an open log, which is closed with the session, or at once on failure.
 
     Raises: as `attach`.
@@ -136,13 +161,15 @@ def begin(script: Script, opened: OpenLog, place: Place) -> Session:
     script.model.__dict__[IN_SESSION] = id(script.model)
     ending.callback(script.model.__dict__.pop, IN_SESSION, None)
     try:
-        return _session(script, opened, place, ending)
+        return _session(script, opened, place, ending, retraining)
     except BaseException:
         ending.close()
         raise
 
 
-def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -> Session:
+def _session(
+    script: Script, opened: OpenLog, place: Place, ending: ExitStack, retraining: Retraining | None
+) -> Session:
     call = opened.loop.call
     begun = None if script.resume is None else call(find_run(opened.log.store, script.resume))
     script = script if begun is None else _under_its_own_settings(script, begun)
@@ -173,6 +200,7 @@ def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -
         last=last,
         close=ending.close,
         say=script.say,
+        retraining=retraining,
     )
 
 

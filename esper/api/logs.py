@@ -14,7 +14,7 @@ from esper.leyline.registry import COMMANDS, EVENTS
 from eventstore.memory import MemoryBus, MemoryStore
 from eventstore.oona import connect
 from eventstore.oona.objects import shared_blobs
-from eventstore.store import BlobStore, EventStore
+from eventstore.store import BlobStore
 
 EMBEDDED = "embedded"
 MEMORY = "memory"
@@ -25,7 +25,7 @@ CONNECT_WAIT_S = 60.0
 class MemoryLog(NamedTuple):
     """A log that lives and dies with this process."""
 
-    store: EventStore
+    store: MemoryStore
     bus: Bus
     durable: bool = False
 
