@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from esper.api.settings import GrowthSettings
     from esper.api.unwrap import unwrap
     from esper.api.wrap import wrap
+    from esper.tolaria.sampling import ResumableSampler
 
-__all__ = ["EsperError", "GrowthSettings", "attach", "bake", "fork", "load", "unwrap", "wrap"]
+__all__ = ["EsperError", "GrowthSettings", "ResumableSampler", "attach", "bake", "fork", "load", "unwrap", "wrap"]
 
 _HOMES = {
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",
+    "ResumableSampler": "esper.tolaria.sampling",
     "attach": "esper.api.attach",
     "bake": "esper.api.baking",
     "fork": "esper.api.forking",

@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 import torch
 from torch import nn
+from torch.utils.data import Sampler
 
 from actors.clock import SystemClock
 from actors.dispatch import AggregateCache
@@ -188,6 +189,7 @@ def _session(
     else:
         begun = _handed_over(begun, facts, trainer, outbox, opened, script.say)
         last = _go_on(begun, trainer, fences, checkpoints, call)
+        script.say(_resumed(run_id, last.at.epoch, script))
     return Session(
         run_id=run_id,
         model=model,
@@ -325,6 +327,18 @@ def _go_on(
     call(trainer.resume(checkpoint, run.attempt + 1))
     fences.show_due(checkpoint.at)
     return held[-1] if held else EpochFacts(at=checkpoint.at)
+
+
+def _resumed(run_id: str, epoch: int, script: Script) -> str:
+    """Say what was put back and, because nobody else knows the user's loader, what was not."""
+    handed_over = "".join(f", {name}" for name in script.stateful)
+    text = (
+        f"run {run_id} goes on after epoch {epoch}, with its model, seeds, optimizer, "
+        f"the random streams of Python, NumPy and torch{handed_over}"
+    )
+    if any(isinstance(thing, Sampler) for thing in script.stateful.values()):
+        return text
+    return f"{text}. Whatever else your data loader remembers is as the script made it; see docs/resuming.md"
 
 
 def _refuse_other_script(then: RunFacts, now: RunFacts) -> None:
