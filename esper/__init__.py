@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from esper.api.unwrap import unwrap
     from esper.api.wrap import sites_report, wrap
     from esper.kasmina.requests import site
+    from esper.tolaria.sampling import ResumableSampler
 
-__all__ = ["EsperError", "GrowthSettings", "attach", "bake", "fork", "load", "open_run", "site", "sites_report"]
-__all__ += ["unwrap", "wrap"]
+__all__ = ["EsperError", "GrowthSettings", "ResumableSampler", "attach", "bake", "fork", "load", "open_run"]
+__all__ += ["site", "sites_report", "unwrap", "wrap"]
 
-# Where a name lives that is not that of its own module in esper.api.
-_HOMES = {
+_HOMES = {  # of names that are not their own module's in esper.api
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",
+    "ResumableSampler": "esper.tolaria.sampling",
     "bake": "esper.api.baking",
     "fork": "esper.api.forking",
     "load": "esper.api.loading",

@@ -1,5 +1,6 @@
 """Beginning a training run, or going on with one."""
 
+import os
 import platform
 import random
 import sys
@@ -13,6 +14,7 @@ import msgspec
 import torch
 from torch import nn
 from torch._dynamo.eval_frame import OptimizedModule
+from torch.utils.data import Sampler
 
 from actors.clock import SystemClock
 from actors.dispatch import AggregateCache
@@ -21,6 +23,7 @@ from actors.ids import new_id
 from actors.logs import configure_if_unset
 from actors.outbox import SUFFIX, Outbox, OutboxHeld
 from actors.place import Place
+from actors.rehearsal import RUN_VARIABLE
 from actors.runs import runs_called
 from actors.streams import run_stream
 from actors.trainer import Trainer
@@ -39,8 +42,9 @@ from esper.api.evaluation import Evaluate, Evaluation
 from esper.api.fences import Fences
 from esper.api.growth import Growth
 from esper.api.kernels import sanity
-from esper.api.logs import EMBEDDED, OpenLog, open_named
+from esper.api.logs import EMBEDDED, MEMORY, OpenLog, open_named
 from esper.api.measuring import measuring
+from esper.api.retraining import Retraining, rehearsal
 from esper.api.script import Script
 from esper.api.session import Session
 from esper.api.settings import GrowthSettings, settings_of
@@ -80,6 +84,7 @@ def attach(
     data: str = "",
     telemetry: bool = True,
     say: Callable[[str], None] | None = None,
+    retrain: str | None = None,
 ) -> Session:
     """Begin a training run of a wrapped *model*, or go on with one; use the result in a `with` statement.
 
@@ -89,7 +94,9 @@ def attach(
     Esper makes. *stateful* names whatever else must be saved with the run: schedulers, scalers, generators of your
     loaders. A `torch.amp.GradScaler` must be among them: its factor is taken out of what seeds learn from.
     *controller* None leaves every slot to your own hand. *telemetry* publishes what each step and epoch measured
-    where `esper query` finds it; with log="memory" there is none.
+    where `esper query` finds it; with log="memory" there is none. *retrain* names a run to train again from its
+    beginning with its recorded decisions, to see whether every epoch and checkpoint comes out the same: nothing is
+    written to the log then.
 
     Raises:
         NotWrapped: call `wrap` first.
@@ -98,6 +105,7 @@ def attach(
         CompiledHost: the model is compiled, and its sites were not declared for that.
         NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, ForkIncomplete, KernelLost, LogReplaced: *resume*
             cannot be done.
+        NothingToRetrain: there is no such run.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
@@ -122,7 +130,25 @@ def attach(
     refuse_unless_free(model)
     place = Place.at(Path(folder))
     opened = open_named(log, place)
-    return begin(script, opened, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs))
+    place = place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs)
+    again = retrain or os.environ.get(RUN_VARIABLE)
+    return begin(script, opened, place) if again is None else begin_again(again, script, opened, place)
+
+
+def begin_again(run: str, script: Script, opened: OpenLog, place: Place) -> Session:
+    """Train *run*, which is on record in *opened*, from its beginning, in a log in memory, and compare.
+
+    Raises: as `attach`.
+    """
+    with ExitStack() as ending:
+        ending.callback(opened.close)
+        stage = open_named(MEMORY, place)
+        ending.callback(stage.close)
+        record = rehearsal(run, opened.log.store, opened.loop, stage)
+        script = msgspec.structs.replace(script, resume=record.run_id)
+        closing = ending.pop_all()
+    stage = stage._replace(close=closing.close)
+    return begin(script, stage, place, Retraining(record, script.say))
 
 
 def loss_scale(stateful: Mapping[str, Stateful | torch.Generator]) -> LossScale:
@@ -147,7 +173,7 @@ def refuse_unless_free(model: nn.Module) -> None:
         raise AttachedAlready("carries seeds of a session that has ended")
 
 
-def begin(script: Script, opened: OpenLog, place: Place) -> Session:
+def begin(script: Script, opened: OpenLog, place: Place, retraining: Retraining | None = None) -> Session:
     """Begin or resume the run of *script* on an open log, which is closed with the session, or at once on failure.
 
     Raises: as `attach`.
@@ -157,13 +183,15 @@ def begin(script: Script, opened: OpenLog, place: Place) -> Session:
     script.model.__dict__[IN_SESSION] = id(script.model)
     ending.callback(script.model.__dict__.pop, IN_SESSION, None)
     try:
-        return _session(script, opened, place, ending)
+        return _session(script, opened, place, ending, retraining)
     except BaseException:
         ending.close()
         raise
 
 
-def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -> Session:
+def _session(
+    script: Script, opened: OpenLog, place: Place, ending: ExitStack, retraining: Retraining | None
+) -> Session:
     call = opened.loop.call
     begun = None if script.resume is None else call(find_run(opened.log.store, script.resume))
     script = script if begun is None else _under_its_own_settings(script, begun)
@@ -182,6 +210,7 @@ def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -
     else:
         begun = _handed_over(begun, facts, trainer, outbox, opened, script.say)
         last = _go_on(begun, trainer, fences, checkpoints, call)
+        script.say(_resumed(run_id, last.at.epoch, script))
     measured = measuring(opened, run_id, wanted=script.telemetry)
     ending.callback(measured.close)
     growth.glance(survey_of(model).shapes)
@@ -198,6 +227,7 @@ def _session(script: Script, opened: OpenLog, place: Place, ending: ExitStack) -
         measuring=measured,
         close=ending.close,
         say=script.say,
+        retraining=retraining,
     )
 
 
@@ -322,6 +352,18 @@ def _go_on(
     call(trainer.resume(checkpoint, run.attempt + 1))
     fences.show_due(checkpoint.at)
     return held[-1] if held else EpochFacts(at=checkpoint.at)
+
+
+def _resumed(run_id: str, epoch: int, script: Script) -> str:
+    """Say what was put back and, because nobody else knows the user's loader, what was not."""
+    handed_over = "".join(f", {name}" for name in script.stateful)
+    text = (
+        f"run {run_id} goes on after epoch {epoch}, with its model, seeds, optimizer, "
+        f"the random streams of Python, NumPy and torch{handed_over}"
+    )
+    if any(isinstance(thing, Sampler) for thing in script.stateful.values()):
+        return text
+    return f"{text}. Whatever else your data loader remembers is as the script made it; see docs/resuming.md"
 
 
 def _refuse_other_script(then: RunFacts, now: RunFacts) -> None:

@@ -81,6 +81,8 @@ class Checkpoints:
             self._growth.recall(facts)
         regrow(self._growth, parts, self._place, self._model, self._optimizer)
         restore(parts, self._model, self._optimizer, self._stateful)
+        # A checkpoint ends an epoch: what is counted per epoch begins anew, as it did when training went on then.
+        self._growth.new_epoch()
 
 
 def _refuse_other_log(checkpoint: Checkpoint, found: LogIdentity) -> None:

@@ -14,6 +14,8 @@ EsperError
 ├── BakeRefused         a grown model cannot be written as source
 ├── UnknownRun          no run of that name in this log, or several
 ├── PackageMissing      a table was asked for as something whose package is not installed
+├── NothingToRetrain    no such run to train again
+├── RetrainDiverged     training executed again found something else than the record holds
 ├── ForkIncomplete      the run to resume is a fork whose making was interrupted
 ├── SettingUnknown      a setting was named that does not exist, or given a value that it does not take
 ├── NothingToFork       no such run, or it cannot be forked there
@@ -143,6 +145,26 @@ class RunDiverged(EsperError):
         super().__init__(
             f"epoch {epoch}: {what} was recorded as {recorded!r} and is now {found!r}. The data order, a random stream "
             "outside torch, numpy and random, the thread count or the machine differs; see docs/resuming.md"
+        )
+
+
+class NothingToRetrain(EsperError):
+    """The log holds no run that fits."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        super().__init__(f"there is no run {run!r} to train again: `esper runs` lists them")
+
+
+class RetrainDiverged(EsperError):
+    """The first event on record that training, executed again, found otherwise."""
+
+    def __init__(self, position: int, event: str, epoch: int, what: str, recorded: str, found: str) -> None:
+        self.position, self.event, self.epoch = position, event, epoch
+        self.what, self.recorded, self.found = what, recorded, found
+        super().__init__(
+            f"position {position} ({event} of epoch {epoch}): {what} was recorded as {recorded} and is now {found}; "
+            "see docs/forking.md for what must be the same"
         )
 
 

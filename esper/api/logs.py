@@ -15,7 +15,7 @@ from eventstore.memory import MemoryBus, MemoryStore
 from eventstore.oona import connect
 from eventstore.oona.objects import shared_blobs
 from eventstore.oona.telemetry import OonaTelemetry
-from eventstore.store import BlobStore, EventStore
+from eventstore.store import BlobStore
 
 EMBEDDED = "embedded"
 MEMORY = "memory"
@@ -26,7 +26,7 @@ CONNECT_WAIT_S = 60.0
 class MemoryLog(NamedTuple):
     """A log that lives and dies with this process."""
 
-    store: EventStore
+    store: MemoryStore
     bus: Bus
     durable: bool = False
 

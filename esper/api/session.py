@@ -15,6 +15,7 @@ from esper.api.evaluation import Evaluation, Score
 from esper.api.fences import UNANSWERED, Fences
 from esper.api.growth import Growth
 from esper.api.measuring import Measuring
+from esper.api.retraining import Retraining
 from esper.api.settings import GrowthSettings
 from esper.api.slots import SlotHandle
 from esper.karn.candidates import candidates
@@ -48,6 +49,7 @@ class Session:
         measuring: Measuring,
         close: Callable[[], None],
         say: Say,
+        retraining: Retraining | None = None,
     ) -> None:
         self.run_id = run_id
         self.epoch = last.at.epoch
@@ -60,6 +62,7 @@ class Session:
         self._evaluation, self._checkpoints, self._settings = evaluation, checkpoints, settings
         self._measuring = measuring
         self._run_seed, self._steps_before, self._close, self._say = facts.seed, last.steps, close, say
+        self._retraining = retraining
         self._open = True
         self._observing = False
         self._losses: list[Tensor] = []
@@ -158,6 +161,7 @@ class Session:
             NothingTrained: no step was noted since the last epoch's end.
             EvaluationInvalid: `evaluate` returned something else than numbers.
             RunDiverged: a resumed run repeats an epoch and finds other numbers than were recorded.
+            RetrainDiverged: the same, of a run that is trained again to compare it.
         """
         moment = self._open_moment()
         if not self._losses:
@@ -176,6 +180,8 @@ class Session:
                 f"epoch {facts.at.epoch}: the log did not answer ({self._fences.closed_because}); training goes on, "
                 f"{self.outbox_depth} facts wait for it in the outbox"
             )
+        elif self._retraining is not None:
+            self._retraining.epoch_ended(facts, self._model)
         else:
             _refuse_divergence(facts, fence)
             self._checkpoint_if_due()
@@ -265,12 +271,22 @@ class Session:
         self._open = False
         try:
             self._growth.close_windows(self._run_seed)
-            if kind is None:
+            if self._retraining is not None:
+                self._retrained(self._retraining, failed=kind is not None)
+            elif kind is None:
                 self._end()
             else:
                 self._say(f'run {self.run_id} was interrupted; go on with esper.attach(..., resume="{self.run_id}")')
         finally:
             self._close()
+
+    def _retrained(self, retraining: Retraining, *, failed: bool) -> None:
+        try:
+            if not failed:
+                retraining.ended(self.moment(), self._model)
+                self.summary = self._summarised()
+        finally:
+            retraining.tell()
 
     def _end(self) -> None:
         self._fences.catch_up(self.moment())

@@ -1,9 +1,10 @@
-"""`esper replay`: a run as it stood at a position, folded from the log; or its whole history, verified."""
+"""`esper replay`: a run as it stood at a position; or its whole history, verified; or trained again and compared."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
+from cyclopts import Parameter
 
 from actors.verification import Divergence, Verified, divergence_of, verify_run
 from esper.kasmina.rules.seed import SEED, Seed
@@ -16,10 +17,11 @@ from eventstore.errors import LogCorrupt
 from eventstore.replay import Difference, differences, fold
 from eventstore.store import StreamName
 from ops.cli.chronicle import SHORT, Chronicle, read_what_is_sound, run_of
-from ops.cli.errors import UnknownPosition, UnknownRun
+from ops.cli.errors import CommandFailed, UnknownPosition, UnknownRun
 from ops.cli.log import OpenLog, open_log
 from ops.cli.options import DEFAULTS, Options
 from ops.cli.output import print_json, print_line, print_table, say
+from ops.cli.retrain import train_again
 from ops.cli.sentences import sentence, stage_name
 from ops.cli.witness import projections_witness, server_loss
 
@@ -70,15 +72,29 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
 
 
-async def replay(run: str, *, at: int | None = None, verify: bool = False, options: Options = DEFAULTS) -> int:
-    """Show a run as it stood at a position, or verify its whole history.
+async def replay(
+    run: str,
+    *script: str,
+    at: int | None = None,
+    verify: Annotated[bool, Parameter(negative="")] = False,
+    retrain: Annotated[bool, Parameter(negative="")] = False,
+    options: Options = DEFAULTS,
+) -> int:
+    """Show a run as it stood at a position, verify its whole history, or train it again and compare.
 
     Args:
         run: A run's id, the beginning of one, or `latest`.
+        script: With --retrain, the command that trains, after `--`: esper replay latest --retrain -- python train.py
         at: Fold the log up to this position; the newest if left out.
         verify: Check every hash, chain link, signature, gate verdict, edge and checkpoint instead, up to the first
             that is wrong; the exit code is 1 if there is one.
+        retrain: Run the training script with the run's recorded decisions at their recorded steps, and compare every
+            epoch and the weights at every checkpoint, up to the first that differs; nothing is written to the log.
     """
+    if script and not retrain:
+        raise CommandFailed(f"{script[0]!r} is one word too many: a script is run with --retrain only")
+    if retrain:
+        return await train_again(run, script, options)
     if verify:
         return await _verified(run, options)
     async with open_log(options) as log:

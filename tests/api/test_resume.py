@@ -309,6 +309,24 @@ def test_a_log_that_is_away_is_told_at_once_and_the_model_is_free_again(log: Scr
     assert Run(log, model=esper.unwrap(model)).to(1).session.epoch == 1
 
 
+@pytest.mark.parametrize("handed_over", [True, False])
+def test_a_resumed_run_says_what_was_put_back_and_what_nobody_knows(log: ScriptedLog, handed_over: bool):
+    def sampler() -> dict[str, Any]:
+        return {"sampler": esper.ResumableSampler(range(10))} if handed_over else {}
+
+    then = sampler()
+    run = Run(log, settings=EVERY_THIRD, stateful=then)
+    for sampled in then.values():
+        next(iter(sampled))
+    run.to(3)
+    now = sampler()
+    again = Run(log, resume="latest", settings=EVERY_THIRD, stateful=now)
+    assert f"run {run.session.run_id} goes on after epoch 3" in again.said[0]
+    assert ("torch, sampler" in again.said[0]) is handed_over
+    assert ("your data loader" in again.said[0]) is not handed_over
+    assert all(sampled.drawn == 1 for sampled in now.values())
+
+
 def test_a_resumed_history_is_verified_as_a_whole(log: ScriptedLog):
     run = Run(log, settings=EVERY_THIRD).to(5)
     run.steps(4)

@@ -1,4 +1,4 @@
-"""A run is forked from the command line and trained on by its own script, which knows nothing of it."""
+"""A run is forked, or trained again, from the command line by its own script, which knows nothing of it."""
 
 import json
 import subprocess
@@ -55,3 +55,33 @@ def test_a_fork_in_the_middle_of_an_epoch_ends_with_the_weights_of_the_run(folde
     ]
     for run in (parent, made):
         assert esper(folder, "replay", run["run_id"], "--verify")[0]["verified"]
+
+
+def retrained(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    script = [sys.executable, "-m", "tests.journeys.growing_run", str(folder), str(folder / "again"), *more]
+    command = [sys.executable, "-m", "ops.cli.main", "replay", "latest", "--retrain", "--folder", str(folder), "--json"]
+    return subprocess.run([*command, "--", *script], check=False, capture_output=True, text=True, timeout=200)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_with_kept_and_culled_seeds_is_trained_again_to_the_same_weights(folder: Path):
+    run, before = esper(folder, "runs")[-1], len(esper(folder, "events", "latest"))
+    assert run["kept"]
+    assert run["culled"]
+    ran = retrained(folder)
+    found = json.loads(ran.stdout)
+    assert (ran.returncode, found["identical"]) == (0, True), ran.stderr
+    assert (found["result"]["epochs"], found["result"]["digests"]) == (14, 15)
+    assert len(esper(folder, "events", "latest")) == before
+
+
+@pytest.mark.timeout(300)
+def test_a_script_that_ends_early_or_never_trains_has_not_shown_anything(folder: Path):
+    ran = retrained(folder, "--epochs", "3")
+    found = json.loads(ran.stdout)
+    assert (ran.returncode, found["identical"], found["result"]["epochs"]) == (1, False, 3)
+    command = [sys.executable, "-m", "ops.cli.main", "replay", "latest", "--retrain", "--folder", str(folder)]
+    ran = subprocess.run([*command, "--", sys.executable, "-c", "pass"], check=False, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "compared nothing" in ran.stderr
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 2
