@@ -12,6 +12,7 @@ EsperError
 ├── ResumeMismatch      the script differs from the one that started the run
 ├── RunDiverged         re-executed training gave other numbers than the log holds
 ├── BakeRefused         a grown model cannot be written as source
+├── NothingToGoBackTo   the run has no sound checkpoint that fits
 ├── KernelLost          a kernel that the run's history attached can no longer be verified
 └── SessionClosed       the session has ended, or has not begun
 """
@@ -135,3 +136,15 @@ class SessionClosed(EsperError):
 
     def __init__(self) -> None:
         super().__init__("the session is closed: call step and end_epoch inside `with esper.attach(...) as session:`")
+
+
+class NothingToGoBackTo(EsperError):
+    """No checkpoint of the run that was found sound fits what was asked for."""
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
+        named = f" called {wanted!r}" if wanted else ""
+        super().__init__(
+            f"this run has no blessed checkpoint{named}: name one by its epoch or its id, as "
+            "`esper events RUN --type CheckpointCommitted` lists them"
+        )

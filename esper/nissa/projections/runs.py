@@ -2,9 +2,19 @@
 
 from collections.abc import Iterable
 
-from esper.leyline.v1.run_pb2 import RunFacts, RunFinished, RunResumed, RunStarted, RunSummary
+from esper.leyline.v1.enums_pb2 import RollbackMode, RollbackTier
+from esper.leyline.v1.run_pb2 import (
+    RollbackCompleted,
+    RunFacts,
+    RunFinished,
+    RunResumed,
+    RunRolledBack,
+    RunStarted,
+    RunSummary,
+)
 from esper.nissa.projections.declared import Projection, Row
 from esper.nissa.recorded import PLACE, RecordedEvent, place
+from esper.nissa.words import word
 
 
 def _rows(recorded: RecordedEvent) -> Iterable[Row]:
@@ -13,6 +23,11 @@ def _rows(recorded: RecordedEvent) -> Iterable[Row]:
             yield "run_starts", {**place(recorded), **_facts(facts)}
         case RunResumed(checkpoint_id=checkpoint_id, attempt=attempt):
             yield "run_resumes", {**place(recorded), "checkpoint_id": checkpoint_id, "attempt": attempt}
+        case RunRolledBack() as event:
+            yield "run_rollbacks", {**place(recorded), **_rollback(event)}
+        case RollbackCompleted() as event:
+            completed = {"timeline": event.timeline, "tier": word(RollbackTier, event.tier), "seconds": event.seconds}
+            yield "run_rollback_times", {**place(recorded), **completed}
         case RunFinished(summary=summary):
             yield "run_ends", {**place(recorded), **_summary(summary)}
             for kept in summary.kept:
@@ -46,6 +61,19 @@ def _facts(facts: RunFacts) -> dict[str, object]:
     }
 
 
+def _rollback(event: RunRolledBack) -> dict[str, object]:
+    return {
+        "checkpoint_id": event.checkpoint_id,
+        "to_epoch": event.to.epoch,
+        "to_step": event.to.step,
+        "mode": word(RollbackMode, event.mode),
+        "reason": event.reason,
+        "timeline": event.timeline,
+        "abandoned_from": event.abandoned_from,
+        "abandoned_until": event.abandoned_until,
+    }
+
+
 def _summary(summary: RunSummary) -> dict[str, object]:
     return {
         "score": summary.score if summary.HasField("score") else None,
@@ -60,7 +88,7 @@ def _summary(summary: RunSummary) -> dict[str, object]:
 
 RUNS = Projection(
     name="runs",
-    version=1,
+    version=2,
     tables={
         "run_starts": {
             **PLACE,
@@ -76,6 +104,18 @@ RUNS = Projection(
             "esper_version": "VARCHAR",
         },
         "run_resumes": {**PLACE, "checkpoint_id": "VARCHAR", "attempt": "BIGINT"},
+        "run_rollbacks": {
+            **PLACE,
+            "checkpoint_id": "VARCHAR",
+            "to_epoch": "BIGINT",
+            "to_step": "BIGINT",
+            "mode": "VARCHAR",
+            "reason": "VARCHAR",
+            "timeline": "BIGINT",
+            "abandoned_from": "UBIGINT",
+            "abandoned_until": "UBIGINT",
+        },
+        "run_rollback_times": {**PLACE, "timeline": "BIGINT", "tier": "VARCHAR", "seconds": "DOUBLE"},
         "run_ends": {
             **PLACE,
             "score": "DOUBLE",

@@ -6,11 +6,13 @@ import msgspec
 from msgspec.structs import replace
 
 from esper.leyline.decider import Decider, RuleBroken
+from esper.leyline.v1.enums_pb2 import RollbackMode
 from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
     Checkpoint,
     CheckpointCommitted,
     CommitCheckpoint,
+    CompleteRollback,
     DeferChange,
     EndEpoch,
     EpochEnded,
@@ -18,9 +20,12 @@ from esper.leyline.v1.run_pb2 import (
     EpochsSkipped,
     FinishRun,
     ResumeRun,
+    RollbackCompleted,
+    RollBackRun,
     RunFacts,
     RunFinished,
     RunResumed,
+    RunRolledBack,
     RunStarted,
     RunSummary,
     SkipEpochs,
@@ -28,9 +33,27 @@ from esper.leyline.v1.run_pb2 import (
 )
 from esper.leyline.v1.site_pb2 import Moment
 
-RunCommand: TypeAlias = StartRun | EndEpoch | SkipEpochs | CommitCheckpoint | DeferChange | ResumeRun | FinishRun
+RunCommand: TypeAlias = (
+    StartRun
+    | EndEpoch
+    | SkipEpochs
+    | CommitCheckpoint
+    | DeferChange
+    | ResumeRun
+    | RollBackRun
+    | CompleteRollback
+    | FinishRun
+)
 RunEvent: TypeAlias = (
-    RunStarted | EpochEnded | EpochsSkipped | CheckpointCommitted | ChangeDeferred | RunResumed | RunFinished
+    RunStarted
+    | EpochEnded
+    | EpochsSkipped
+    | CheckpointCommitted
+    | ChangeDeferred
+    | RunResumed
+    | RunRolledBack
+    | RollbackCompleted
+    | RunFinished
 )
 
 
@@ -38,7 +61,9 @@ class Run(msgspec.Struct, frozen=True):
     """A training run, folded from its stream.
 
     `epoch` and `step` are the furthest that any attempt has recorded: a resumed run repeats what was recorded after
-    its checkpoint under the same command ids, and so decides anew only from there on.
+    its checkpoint under the same command ids, and so decides anew only from there on. A rollback does not turn these
+    clocks back; it begins a new `timeline`, in which `last_epoch` is what it was. `blessed` names the checkpoints that
+    a rollback may go back to.
     """
 
     facts: RunFacts | None = None
@@ -51,6 +76,8 @@ class Run(msgspec.Struct, frozen=True):
     deferred: int = 0
     skipped: int = 0
     summary: RunSummary | None = None
+    timeline: int = 0
+    blessed: frozenset[str] = frozenset()
 
     @property
     def started(self) -> bool:
@@ -95,11 +122,19 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
             return _skipped(run, command)
         case CommitCheckpoint(checkpoint=checkpoint):
             _refuse_backwards(run, command, checkpoint.at)
+            _refuse_other_timeline(run, command, checkpoint.timeline)
             return [CheckpointCommitted(checkpoint=checkpoint)]
         case DeferChange():
             return [_deferred(command)]
         case ResumeRun():
             return [_resumed(run, command)]
+        case RollBackRun():
+            return [_rolled_back(run, command)]
+        case CompleteRollback():
+            _refuse_other_timeline(run, command, command.timeline)
+            return [
+                RollbackCompleted(at=command.at, timeline=command.timeline, tier=command.tier, seconds=command.seconds)
+            ]
         case FinishRun(summary=summary):
             _refuse_backwards(run, command, summary.at)
             return [RunFinished(summary=summary)]
@@ -158,6 +193,34 @@ def _resumed(run: Run, command: ResumeRun) -> RunResumed:
     return RunResumed(checkpoint_id=command.checkpoint_id, at=command.at, attempt=command.attempt)
 
 
+def _refuse_other_timeline(run: Run, command: RunCommand, timeline: int) -> None:
+    if timeline != run.timeline:
+        raise RunRuleBroken(
+            command, f"it belongs to timeline {timeline}, and the run was rolled back to begin timeline {run.timeline}"
+        )
+
+
+def _rolled_back(run: Run, command: RollBackRun) -> RunRolledBack:
+    _refuse_other_timeline(run, command, command.timeline - 1)
+    _refuse_backwards(run, command, command.at)
+    if command.checkpoint_id not in run.blessed:
+        raise RunRuleBroken(command, f"this run has no blessed checkpoint {command.checkpoint_id!r}")
+    if command.mode == RollbackMode.ROLLBACK_MODE_UNSPECIFIED:
+        raise RunRuleBroken(command, "whether to restore or to stabilise is not said")
+    return RunRolledBack(
+        at=command.at,
+        checkpoint_id=command.checkpoint_id,
+        to=command.to,
+        mode=command.mode,
+        tier=command.tier,
+        reason=command.reason,
+        timeline=command.timeline,
+        abandoned_from=command.abandoned_from,
+        abandoned_until=command.abandoned_until,
+        last_epoch=command.last_epoch if command.HasField("last_epoch") else None,
+    )
+
+
 def evolve(run: Run, event: RunEvent) -> Run:
     """Fold one recorded fact into *run*. Total: history is never refused."""
     match event:
@@ -169,11 +232,17 @@ def evolve(run: Run, event: RunEvent) -> Run:
             return replace(_reached(run, at), epoch=at.epoch, skipped=run.skipped + 1 + at.epoch - event.first_epoch)
         case CheckpointCommitted(checkpoint=checkpoint):
             known = run.checkpoints | {checkpoint.checkpoint_id}
-            return replace(_reached(run, checkpoint.at), last_checkpoint=checkpoint, checkpoints=known)
+            blessed = run.blessed | {checkpoint.checkpoint_id} if checkpoint.blessed else run.blessed
+            return replace(_reached(run, checkpoint.at), last_checkpoint=checkpoint, checkpoints=known, blessed=blessed)
         case ChangeDeferred():
             return replace(run, deferred=run.deferred + 1)
         case RunResumed():
             return replace(run, attempt=event.attempt)
+        case RunRolledBack():
+            last_epoch = event.last_epoch if event.HasField("last_epoch") else None
+            return replace(_reached(run, event.at), timeline=event.timeline, last_epoch=last_epoch)
+        case RollbackCompleted():
+            return run
         case RunFinished(summary=summary):
             return replace(_reached(run, summary.at), summary=summary)
         case _:
