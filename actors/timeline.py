@@ -22,6 +22,7 @@ from esper.leyline.v1.run_pb2 import (
     CheckpointSeed,
     CompleteRollback,
     DeferChange,
+    EpochFacts,
     RollBackRun,
     RunRolledBack,
 )
@@ -70,6 +71,7 @@ class Timeline:
         self._voice, self._reporting, self._rules = voice, reporting, rules
         self._waiting: list[Rollback] = []
         self._doubtful = False
+        # Of checkpoints only: epochs that went through the outbox are not noted here.
         self.lineage = Lineage()
 
     @property
@@ -122,6 +124,9 @@ class Timeline:
         stream = run_stream(self._voice.run_id)
         events = await self._voice.log.store.read_stream(stream)
         committed = next(recorded.position for recorded in events if _is_of(recorded, command.checkpoint_id))
+        held = lineage(_event(recorded) for recorded in events).epochs_until(command.checkpoint_id)
+        if held:
+            command.last_epoch.CopyFrom(held[-1])
         command.abandoned_from = committed + 1
         command.abandoned_until = (await self._voice.log.store.identity()).last_position
         known, self._doubtful = self._doubtful, True
@@ -129,6 +134,12 @@ class Timeline:
         self._doubtful = known and appended is None
         self._take_in(appended.events if appended else (), {})
         return self._waiting[0]
+
+    async def epochs_held(self, rollback: Rollback) -> tuple[EpochFacts, ...]:
+        """Return the epochs that the checkpoint of *rollback* holds."""
+        events = await self._voice.log.store.read_stream(run_stream(self._voice.run_id))
+        before = (_event(recorded) for recorded in events if recorded.position < rollback.position)
+        return lineage(before).epochs_until(rollback.event.checkpoint_id)
 
     async def look_again(self) -> None:
         """Learn of a rollback whose outcome was unknown. One that is not on record may be asked for again."""

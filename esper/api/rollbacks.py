@@ -18,7 +18,7 @@ from esper.kasmina.planted import facts_later
 from esper.kasmina.rules.seed import Seed
 from esper.leyline.v1.enums_pb2 import RollbackMode, RollbackTier
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointSeed, CompleteRollback, RollBackRun
+from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointSeed, CompleteRollback, EpochFacts, RollBackRun
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tolaria.snapshot import Shelf, Snapshot, put_back
 from eventstore.errors import LogFull, StoreUnavailable
@@ -87,7 +87,7 @@ class Rollbacks:
         return self._trainer.timeline.lineage.in_a_row >= self._script.settings.vitals.rollbacks_in_a_row
 
     def newest_sound(self) -> Checkpoint:
-        """Return the checkpoint to which the governor goes back: one further each time in a row.
+        """Return the checkpoint to which the governor goes back: if that has just not helped, the one before.
 
         Raises:
             NothingToGoBackTo: no checkpoint of this run was found sound.
@@ -95,7 +95,7 @@ class Rollbacks:
         found = self._trainer.timeline.lineage
         if not found.blessed:
             raise NothingToGoBackTo("")
-        return found.blessed[max(0, len(found.blessed) - 1 - found.in_a_row)]
+        return found.blessed[-2 if found.in_a_row and len(found.blessed) > 1 else -1]
 
     def named(self, to: str | int | None) -> Checkpoint:
         """Return the blessed checkpoint called *to*: an epoch, an id or the beginning of one; None for the newest.
@@ -130,7 +130,6 @@ class Rollbacks:
         """
         timeline = self._trainer.timeline
         prepared = self._prepare(checkpoint, at, stabilises=mode == RollbackMode.ROLLBACK_MODE_STABILISE)
-        epochs = timeline.lineage.epochs_until(checkpoint.checkpoint_id)
         command = RollBackRun(
             at=at,
             checkpoint_id=checkpoint.checkpoint_id,
@@ -139,7 +138,6 @@ class Rollbacks:
             tier=prepared.tier,
             reason=reason,
             timeline=timeline.number + 1,
-            last_epoch=epochs[-1] if epochs else None,
         )
         return self._call(self._trainer.roll_back(command))
 
@@ -154,10 +152,11 @@ class Rollbacks:
         timeline, event = self._trainer.timeline, rollback.event
         checkpoint = next(each for each in timeline.lineage.blessed if each.checkpoint_id == event.checkpoint_id)
         prepared = self._prepare(checkpoint, at, stabilises=rollback.stabilises)
+        held: tuple[EpochFacts, ...] = self._call(timeline.epochs_held(rollback))
         told: list[Told] = self._call(self._trainer.carry_out(rollback, checkpoint, at))
         self._fold(told)
         self._bring_back(prepared, at, stabilises=rollback.stabilises)
-        self._growth.recall_only(timeline.lineage.epochs_until(checkpoint.checkpoint_id))
+        self._growth.recall_only(held)
         self._growth.new_epoch()
         self._governor.back_to(prepared.snapshot.vitals)
         timeline.shown(rollback)

@@ -64,6 +64,8 @@ class Session:
         self._recovery = recovery
         self._open = True
         self._observing = False
+        # The seeds that the newest checkpoint holds as kept: what was kept since is worth another.
+        self._kept_then = growth.fossilized()
         self._steps = 0
         self._losses: list[Tensor] = []
         self._intervals: list[float] = []
@@ -242,10 +244,12 @@ class Session:
 
     def _checkpoint_if_due(self) -> None:
         # What the log reaches beyond was checkpointed when it was new, or is about to be trained again.
-        if self.epoch % self._settings.checkpoint_every_epochs or self._fences.repeats(self.moment()):
+        due = self.epoch % self._settings.checkpoint_every_epochs == 0 or self._growth.fossilized() != self._kept_then
+        if not due or self._fences.repeats(self.moment()):
             return
         try:
             self._recovery.keep(self._checkpoints.save(self.moment()))
+            self._kept_then = self._growth.fossilized()
         except UNANSWERED as error:
             self._say(f"epoch {self.epoch}: no checkpoint, the log did not answer ({error})")
 

@@ -18,7 +18,8 @@ class VitalsLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     A loss is held against the `window` losses before it that were normal, and against the mean of the run's first
     window: `floor_ratio` times that must be exceeded in a row, and `floor_ratio_at_once` times that at once. For the
-    loss of a well-fitted model is so near zero that one hard batch is many times its mean, which is no divergence. With `classes`, the loss of a random guess is known (ln classes), and a
+    loss of a well-fitted model is so near zero that one hard batch is many times its mean, which is no divergence.
+    With `classes`, the loss of a random guess is known (ln classes), and a
     model that falls back to guessing is caught. Where losses lie on a GPU they are looked at every
     `check_every_steps` steps, so that the host does not wait for the device at each; that is how late a panic can be.
     After `rollbacks_in_a_row` rollbacks without a sound checkpoint between them the governor stands down.
@@ -79,7 +80,7 @@ def judge(vitals: Vitals, loss: float, limits: VitalsLimits) -> tuple[Vitals, Pa
     if _beyond(loss, mean, limits.times_mean_at_once) and _over(vitals, loss, limits.floor_ratio_at_once):
         return vitals, Panic(f"{told} at once", loss)
     if vitals.spikes >= limits.in_a_row:
-        return vitals, Panic(f"{told}, the {vitals.spikes}th spike in a row", loss)
+        return vitals, Panic(f"{told}, the last of {vitals.spikes} spikes in a row", loss)
     return vitals, None
 
 
