@@ -109,6 +109,13 @@ class Backlog:
         self._waiting[change.seed_id].remove(change)
         self._shown[change.seed_id] = change.events[-1].version
 
+    def taken(self, seed_id: str, version: int) -> list[Change]:
+        """Return, as shown, what waited for the seed up to *version* of its stream."""
+        taken = [change for change in self._waiting[seed_id] if change.events[0].version <= version]
+        for change in taken:
+            self.show(change)
+        return taken
+
     def _first(self, taken: Callable[[Change], bool]) -> list[Change]:
         return _in_log_order(change for waiting in self._waiting.values() for change in takewhile(taken, list(waiting)))
 

@@ -125,8 +125,8 @@ def _contradicted(seed: Seed, event: Message, earlier: tuple[Message, ...]) -> I
             return Illegality(f"culled while {_name(seed.stage)}", f"culled while {_name(event.from_stage)}")
         case SeedCulled(initiator=CullInitiator.CULL_INITIATOR_GATE) if not any(_refusal(one) for one in earlier):
             return Illegality("a failed gate or a refused kernel in the same decision", "culled by a gate that passed")
-        case SeedGerminated() if event.generation != seed.generation + 1:
-            return Illegality(f"generation {seed.generation + 1}", f"generation {event.generation}")
+        case SeedGerminated() if event.generation != seed.next_generation:
+            return Illegality(f"generation {seed.next_generation}", f"generation {event.generation}")
         case AlphaRampCompleted() if seed.ramp is None or event.alpha != seed.ramp.target:
             return Illegality(f"alpha {seed.ramp.target if seed.ramp else 'of a ramp'}", f"alpha {event.alpha}")
         case _:

@@ -7,9 +7,10 @@ from google.protobuf.message import Message
 from actors.streams import report_stream, seed_id_of, seed_stream
 from actors.voice import Voice
 from esper.leyline.v1.policy_pb2 import DecisionMade
-from esper.leyline.v1.run_pb2 import EpochEnded, RunFinished
+from esper.leyline.v1.run_pb2 import EpochEnded, RunFinished, RunRolledBack
 from esper.leyline.v1.seed_pb2 import SeedCommandRefused, SeedCulled
 from esper.tamiyo.reactors import (
+    abort_abandoned_reports,
     abort_all_reports,
     abort_refused_report,
     abort_seed_reports,
@@ -49,6 +50,8 @@ class Reporting:
             case SeedCommandRefused() as event:
                 seed_id = seed_id_of(recorded.stream)
                 return abort_refused_report(event, self._command_of(seed_id, recorded.context.causation_id))
+            case RunRolledBack() as event:
+                return abort_abandoned_reports(event)
             case RunFinished() as event:
                 return abort_all_reports(event)
             case _:

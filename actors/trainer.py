@@ -16,6 +16,7 @@ from actors.place import Log
 from actors.prefetch import Prefetch
 from actors.reporting import Reporting, decided
 from actors.streams import policy_stream, run_stream, seed_stream
+from actors.timeline import Rollback, Timeline, Told
 from actors.voice import Voice
 from esper.kasmina.rules.seed import SeedCommand, SeedRuleBroken
 from esper.leyline.v1.policy_pb2 import Candidate, DecisionMade, DecisionMissed, JudgeEpoch
@@ -29,8 +30,10 @@ from esper.leyline.v1.run_pb2 import (
     EpochFacts,
     EpochsSkipped,
     ResumeRun,
+    RollBackRun,
     RunFacts,
     RunFinished,
+    RunRolledBack,
     StartRun,
 )
 from esper.leyline.v1.seed_pb2 import GerminateSeed, RefuseSeedCommand, RegisterSlot, SeedCommandRefused
@@ -84,6 +87,7 @@ class Trainer:
         self._log: Log = voice.log
         self._reporting = Reporting(voice)
         self.handover = Handover(voice, self._reporting, rules, outbox, keys)
+        self.timeline = Timeline(voice, self._reporting, rules)
         self._doubtful: set[str] = set()
         self._deferred: dict[str, Instant] = {}
         self._missed_epochs: set[int] = set()
@@ -119,17 +123,21 @@ class Trainer:
 
     async def resume(self, checkpoint: Checkpoint, attempt: int) -> None:
         """Record that the run goes on from *checkpoint*, and learn what the log holds after it."""
-        for recorded in await self._log.store.read_stream(run_stream(self.run_id)):
+        events = await self._log.store.read_stream(run_stream(self.run_id))
+        for recorded in events:
             match recorded.event:
                 case ChangeDeferred(command_id=command_id, at=at):
                     self._deferred[command_id] = Instant.of(at)
                 case EpochEnded(facts=facts):
                     self._horizon = Instant.of(facts.at)
+                case RunRolledBack(at=at):
+                    self._horizon = Instant.of(at)
                 case EpochsSkipped(first_epoch=first, at=at):
                     self._skipped_epochs.update(range(first, at.epoch + 1))
                     self._horizon = Instant.of(at)
                 case _:
                     pass
+        self.timeline.begin(events, checkpoint, self._deferred)
         for recorded in await self._log.store.read_stream(policy_stream(self.run_id)):
             if isinstance(recorded.event, DecisionMissed):
                 self._missed_epochs.add(recorded.event.at.epoch)
@@ -143,7 +151,7 @@ class Trainer:
 
     def repeats(self, at: Moment) -> bool:
         """Whether the log already reaches beyond *at*, so that nothing new can be decided for it."""
-        return Instant.of(at) < self._horizon
+        return Instant.of(at) < self._horizon or self.timeline.waits
 
     def skips(self, epoch: int) -> bool:
         """Whether the log knows of *epoch* only that it was: nothing was decided, and nothing can be recorded of it."""
@@ -271,6 +279,7 @@ class Trainer:
         A command that the log does not hold never happened; Tamiyo decides anew. As it may still be on its way, its
         seed stays in doubt until another of its commands is acknowledged.
         """
+        await self.timeline.look_again()
         for seed_id in sorted(self._doubtful | self.handover.withdrawn_from()):
             await self._learn(seed_id)
         if self._doubtful:
@@ -290,6 +299,19 @@ class Trainer:
     async def commit_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Record that *checkpoint*'s parts are durably stored; from now on it is one."""
         await self._tell_run(CommitCheckpoint(checkpoint=checkpoint), f"checkpoint/{checkpoint.at.epoch}")
+
+    async def roll_back(self, command: RollBackRun) -> Rollback:
+        """Record that the run goes back; see `Timeline.decide`. What waits in the outbox belongs before it."""
+        await self.handover.drain()
+        return await self.timeline.decide(command)
+
+    async def carry_out(self, rollback: Rollback, checkpoint: Checkpoint, at: Moment) -> list[Told]:
+        """Record what *rollback* means for every slot; it waits in the backlog, for `Backlog.taken`."""
+        told = await self.timeline.carry_out(rollback, checkpoint, at)
+        for one in told:
+            await self._learn(one.seed_id)
+            self._doubtful.discard(one.seed_id)
+        return told
 
     async def close_reports(self) -> None:
         """Close what a run that has ended left open because its process died right then; nothing is closed twice."""

@@ -5,11 +5,12 @@ from google.protobuf.message import Message
 
 from actors.edges import illegal_edge
 from esper.kasmina.rules.gates import verdict_again
+from esper.kasmina.rules.rebasing import slot_state
 from esper.kasmina.rules.seed import CULLABLE, SEED, Seed, SeedEvent
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.kernel_pb2 import KernelRegistered
-from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointCommitted, CheckpointSeed
-from esper.leyline.v1.seed_pb2 import GateEvaluated, KernelAttached
+from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointCommitted, CheckpointSeed, RunRolledBack
+from esper.leyline.v1.seed_pb2 import GateEvaluated, KernelAttached, SeedRebased
 from eventstore.errors import LogCorrupt, UnknownEventType
 from eventstore.store import EventStore, LogIdentity, Recorded
 
@@ -38,6 +39,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     edges: int = 0
     kernels: int = 0
     checkpoints: int = 0
+    rollbacks: int = 0
 
 
 class Witness(msgspec.Struct, frozen=True):
@@ -97,6 +99,8 @@ class Judge:
         self._event_ids: set[str] = set()
         self._kernels: set[tuple[str, str]] = set()
         self._seeds: dict[str, list[Seed]] = {}
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._rollbacks: dict[int, RunRolledBack] = {}
         self._counts = Verified(run_id=run_id, last_position=0)
 
     def next(self, recorded: Recorded) -> Divergence | None:
@@ -143,6 +147,8 @@ class Judge:
             found = self._seed_judged(recorded, earlier)
         elif stream == ("run", self._run_id) and isinstance(event, CheckpointCommitted):
             found = self._map_judged(recorded, event.checkpoint)
+        elif stream == ("run", self._run_id) and isinstance(event, RunRolledBack):
+            found = self._rollback_judged(recorded, event)
         else:
             found = None
         mine = self._run_id in (recorded.context.run_id, stream.aggregate_id)
@@ -163,6 +169,8 @@ class Judge:
             return found
         if wrong := illegal_edge(seed, event, earlier):
             return _here(recorded, "edge", wrong.expected, wrong.found)
+        if isinstance(event, SeedRebased) and (found := self._rebase_judged(recorded, event, history)):
+            return found
         if isinstance(event, KernelAttached):
             if (seed.kernel_key, event.kernel_id) not in self._kernels:
                 return _here(recorded, "kernel", "a kernel that Urza registered for this key", event.kernel_id)
@@ -178,8 +186,29 @@ class Judge:
         derived, stated = _verdict_facts(again), _verdict_facts(verdict)
         return None if derived == stated else _here(recorded, "gate verdict", derived, stated)
 
+    def _rollback_judged(self, recorded: Recorded, event: RunRolledBack) -> Divergence | None:
+        self._rollbacks[event.timeline] = event
+        self._count(rollbacks=1)
+        target = self._checkpoints.get(event.checkpoint_id)
+        if target is None or not target.blessed:
+            return _here(recorded, "rollback", "a blessed checkpoint of this run", event.checkpoint_id)
+        if (event.to, event.timeline) != (target.at, len(self._rollbacks)):
+            expected = f"step {target.at.step}, timeline {len(self._rollbacks)}"
+            return _here(recorded, "rollback", expected, f"step {event.to.step}, timeline {event.timeline}")
+        return None
+
+    def _rebase_judged(self, recorded: Recorded, event: SeedRebased, history: list[Seed]) -> Divergence | None:
+        """What a rollback writes into a slot is what the slot was at the checkpoint, later by what has passed since."""
+        rollback = self._rollbacks.get(event.timeline)
+        if rollback is None or rollback.checkpoint_id != event.checkpoint_id or event.to_version >= len(history):
+            return _here(recorded, "rebase", "a rollback of this run", f"timeline {event.timeline}")
+        steps, epochs = event.at.step - rollback.to.step, event.at.epoch - rollback.to.epoch
+        then = slot_state(history[event.to_version], steps, epochs)
+        return None if then == event.state else _here(recorded, "rebase", str(then), str(event.state))
+
     def _map_judged(self, recorded: Recorded, checkpoint: Checkpoint) -> Divergence | None:
         self._count(checkpoints=1)
+        self._checkpoints[checkpoint.checkpoint_id] = checkpoint
         for row in checkpoint.seeds:
             history = self._seeds.get(row.seed_id, [SEED.initial])
             if row.version >= len(history):

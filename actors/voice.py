@@ -23,11 +23,14 @@ class Voice:
     def __init__(self, log: Log, run_id: str, clock: Clock, cache: AggregateCache | None = None) -> None:
         self.log, self.run_id, self.clock = log, run_id, clock
         self.events_written = 0
+        # How many rollbacks the model shows; what is said in one timeline is never taken for an answer in another.
+        self.timeline = 0
         self._cache = cache or AggregateCache()
 
     def command_id(self, stream: StreamName, purpose: str) -> str:
         """Return the id of the command that serves *purpose* in *stream*."""
-        return derived_id(self.run_id, str(stream), purpose)
+        timeline = f"timeline {self.timeline}/" if self.timeline else ""
+        return derived_id(self.run_id, str(stream), f"{timeline}{purpose}")
 
     async def tell(
         self,

@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,7 @@ from actors.place import Place
 from actors.rehearsal import RUN_VARIABLE
 from actors.runs import runs_called
 from actors.streams import run_stream
+from actors.timeline import lineage_at
 from actors.trainer import Trainer
 from actors.voice import Voice
 from esper.api.checkpoints import Checkpoints
@@ -40,11 +42,14 @@ from esper.api.errors import (
 )
 from esper.api.evaluation import Evaluate, Evaluation
 from esper.api.fences import Fences
+from esper.api.governor import Governor
 from esper.api.growth import Growth
 from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, MEMORY, OpenLog, open_named
 from esper.api.measuring import measuring
+from esper.api.recovery import Recovery
 from esper.api.retraining import Retraining, rehearsal
+from esper.api.rollbacks import Rollbacks
 from esper.api.script import Script
 from esper.api.session import Session
 from esper.api.settings import GrowthSettings, settings_of
@@ -53,7 +58,7 @@ from esper.kasmina.doorway import declared
 from esper.kasmina.planted import PLANTED
 from esper.kasmina.rules.seed import seed_rules
 from esper.kasmina.window import LossScale, unscaled
-from esper.leyline.v1.run_pb2 import EpochEnded, EpochFacts, RunFacts, RunStarted
+from esper.leyline.v1.run_pb2 import EpochFacts, RunFacts, RunStarted
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.rules.heuristic import policy
 from esper.tolaria.checkpoint import Stateful, model_sha256
@@ -203,10 +208,12 @@ def _session(
     decides = policy(settings.policy) if script.controller == HEURISTIC else None
     voice = Voice(opened.log, run_id, SystemClock(), AggregateCache(snapshots=place.snapshots))
     trainer = Trainer(voice, outbox, place.keys, rules=Rules(seed_rules(settings.gates), decides), sanity=sanity)
-    fences = Fences(opened.loop, trainer, growth, place, model, settings)
-    checkpoints = Checkpoints(trainer, place, growth, script, fences.call)
+    governor, ask = Governor(settings.vitals), partial(call, timeout_s=settings.decision_wait_s)
+    checkpoints = Checkpoints(trainer, place, growth, governor, script, ask)
+    rollbacks = Rollbacks(trainer, growth, checkpoints, governor, script, ask)
+    fences = Fences(opened.loop, trainer, growth, place, model, settings, rollbacks)
     if begun is None:
-        last = _start(facts, trainer, fences, checkpoints, call)
+        last = _start(facts, trainer, fences, checkpoints, rollbacks, call)
     else:
         begun = _handed_over(begun, facts, trainer, outbox, opened, script.say)
         last = _go_on(begun, trainer, fences, checkpoints, call)
@@ -221,6 +228,7 @@ def _session(
         growth=growth,
         evaluation=Evaluation(model, script.evaluate),
         checkpoints=checkpoints,
+        recovery=Recovery(governor, rollbacks, fences, settings.vitals, script.say),
         settings=settings,
         facts=facts,
         last=last,
@@ -283,6 +291,8 @@ def _handed_over(
         _refuse_other_script(run.facts or RunFacts(), facts)
     if outbox.set_aside is not None:
         say(f"the outbox of run {trainer.run_id} was damaged: a copy is kept as {outbox.set_aside}")
+    # What waits was said in the newest timeline: a run does not roll back before its outbox is empty.
+    trainer.timeline.speak_in(run.timeline)
     waited = outbox.depth
     call(trainer.handover.drain())
     if waited:
@@ -315,10 +325,14 @@ def _facts(script: Script) -> RunFacts:
     )
 
 
-def _start(facts: RunFacts, trainer: Trainer, fences: Fences, checkpoints: Checkpoints, call: Call) -> EpochFacts:
+def _start(
+    facts: RunFacts, trainer: Trainer, fences: Fences, checkpoints: Checkpoints, rollbacks: Rollbacks, call: Call
+) -> EpochFacts:
     call(trainer.register(facts.sites))
     fences.show_due(Moment())
-    call(trainer.start(facts, checkpoints.take(Moment())))
+    first = checkpoints.take(Moment())
+    call(trainer.start(facts, first.checkpoint))
+    rollbacks.keep(first)
     return EpochFacts(at=Moment())
 
 
@@ -346,8 +360,7 @@ def _go_on(
     checkpoint = run.last_checkpoint
     assert checkpoint is not None  # noqa: S101 - a run starts with one
     seeds = {row.seed_id: call(trainer.history(row.seed_id)) for row in checkpoint.seeds}
-    epochs = [recorded.event.facts for recorded in begun if isinstance(recorded.event, EpochEnded)]
-    held = [epoch for epoch in epochs if epoch.at.epoch <= checkpoint.at.epoch]
+    held = lineage_at(checkpoint, begun).epochs
     checkpoints.restore(checkpoint, call(trainer.log_identity()), seeds, held)
     call(trainer.resume(checkpoint, run.attempt + 1))
     fences.show_due(checkpoint.at)

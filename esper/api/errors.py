@@ -21,6 +21,7 @@ EsperError
 ├── NothingToFork       no such run, or it cannot be forked there
 ├── NothingToLoad       no such run, or no checkpoint of it that early
 ├── HostMismatch        the model to load into is not built as the run's host was
+├── NothingToGoBackTo   the run has no sound checkpoint that fits
 ├── KernelLost          a kernel that the run's history attached can no longer be verified
 └── SessionClosed       the session has ended, or has not begun
 """
@@ -221,3 +222,15 @@ class SessionClosed(EsperError):
 
     def __init__(self) -> None:
         super().__init__("the session is closed: call step and end_epoch inside `with esper.attach(...) as session:`")
+
+
+class NothingToGoBackTo(EsperError):
+    """No checkpoint of the run that was found sound fits what was asked for."""
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
+        named = f" called {wanted!r}" if wanted else ""
+        super().__init__(
+            f"this run has no blessed checkpoint{named}: name one by its epoch or its id, as "
+            "`esper events RUN --type CheckpointCommitted` lists them"
+        )

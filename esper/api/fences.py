@@ -9,19 +9,21 @@ from torch import nn
 from actors.changes import Change, Instant
 from actors.loop import BackgroundLoop
 from actors.place import Place
+from actors.timeline import Rollback
 from actors.tracing import span
 from actors.trainer import Answer, Fence, Trainer
 from esper.api.errors import KernelLost
 from esper.api.growth import Growth
 from esper.api.kernels import Opened, kernel_spec, open_verified
+from esper.api.rollbacks import Rollbacks
 from esper.api.settings import GrowthSettings
 from esper.kasmina.grafting import Seedling
 from esper.kasmina.rules.seed import Seed, SeedCommand
-from esper.leyline.v1.enums_pb2 import CullInitiator
+from esper.leyline.v1.enums_pb2 import CullInitiator, RollbackMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.kernel_pb2 import KernelRejected
 from esper.leyline.v1.policy_pb2 import Candidate, JudgeEpoch
-from esper.leyline.v1.run_pb2 import EpochFacts, RunSummary
+from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts, RunSummary
 from esper.leyline.v1.seed_pb2 import (
     AttachKernel,
     BeginProbation,
@@ -42,6 +44,7 @@ Result = TypeVar("Result")
 
 # Nothing is known to have been written: training goes on with the model it has, and the log is tried again later.
 UNANSWERED = (StoreUnavailable, LogFull, TimeoutError)
+LATE = "the acknowledgement came after its fence"
 
 
 class Due(NamedTuple):
@@ -69,10 +72,12 @@ class Fences:
         place: Place,
         model: nn.Module,
         settings: GrowthSettings,
+        rollbacks: Rollbacks,
     ) -> None:
         self.closed_because = ""
         self._loop, self._trainer, self._growth = loop, trainer, growth
         self._place, self._model, self._settings = place, model, settings
+        self._rollbacks = rollbacks
         self._opened: dict[str, Opened] = {}
 
     def call(self, work: Coroutine[Any, Any, Result], wait_s: float | None = None) -> Result:
@@ -101,13 +106,43 @@ class Fences:
 
     def show_due(self, at: Moment) -> None:
         """Make true in the model what takes effect at *at* exactly, as a decision or a record of the past has it."""
-        for change in self._trainer.backlog.due(Instant.of(at)):
-            self._show(change)
+        now = Instant.of(at)
+        rollback = self._trainer.timeline.due(now)
+        for change in self._trainer.backlog.due(now):
+            if rollback is None or change.events[0].position < rollback.position:
+                self._show(change)
+        if rollback is not None and self._try(lambda: self._go_back(rollback, at, replayed=True)):
+            self.show_due(at)
+
+    def roll_back(self, checkpoint: Checkpoint, mode: RollbackMode, reason: str, at: Moment) -> Rollback | None:
+        """Record that the run goes back to *checkpoint*, and go; None if no answer came in time.
+
+        Raises:
+            KernelLost, CheckpointBroken, BlobMissing, BlobCorrupt: a part is damaged; nothing has happened.
+        """
+        return self._try(lambda: self._rolled_back(checkpoint, mode, reason, at))
+
+    def _rolled_back(self, checkpoint: Checkpoint, mode: RollbackMode, reason: str, at: Moment) -> Rollback:
+        self._show_overdue(at)
+        rollback = self._rollbacks.decide(checkpoint, mode, reason, at)
+        if rollback.effective < Instant.of(at):
+            rollback = self.call(self._trainer.timeline.defer(rollback, at, LATE))
+        self._go_back(rollback, at, replayed=False)
+        return rollback
+
+    def _go_back(self, rollback: Rollback, at: Moment, *, replayed: bool) -> bool:
+        self._rollbacks.apply(rollback, at, replayed=replayed)
+        self._opened.clear()
+        return True
 
     def at_step(self, at: Moment) -> None:
         """Do what is due after an optimizer step: attach kernels that came, end ramps and shadow phases, cull what
         failed."""
+        before = self._rollbacks.shown
         self.show_due(at)
+        if self._rollbacks.shown != before:
+            # What the seeds' state called for at this step was answered before the rollback was decided.
+            return
         for seed_id in self._growth.alive:
             if self.closed_because:
                 return
@@ -182,9 +217,12 @@ class Fences:
 
     def _show_overdue(self, at: Moment) -> None:
         self.call(self._trainer.look_again())
+        overdue = self._trainer.timeline.overdue(Instant.of(at))
+        if overdue is not None:
+            self._go_back(self.call(self._trainer.timeline.defer(overdue, at, LATE)), at, replayed=False)
         for change in self._trainer.backlog.overdue(Instant.of(at)):
             if change.moves and change.effective < Instant.of(at):
-                self.call(self._trainer.defer(change, at, "the acknowledgement came after its fence"))
+                self.call(self._trainer.defer(change, at, LATE))
             self._show(change)
 
     def _show(self, change: Change) -> None:

@@ -29,6 +29,7 @@ PLANTED = (
     Stage.SEED_STAGE_PROBATIONARY,
     Stage.SEED_STAGE_FOSSILIZED,
 )
+LIVING = (Stage.SEED_STAGE_GERMINATED, *PLANTED)
 
 
 class Growth:
@@ -67,6 +68,11 @@ class Growth:
         kept = [item for item in self.seeds.items() if item[1].stage == Stage.SEED_STAGE_FOSSILIZED]
         return tuple(seed_id for seed_id, _ in sorted(kept, key=lambda item: item[1].since_step))
 
+    def in_order_of_joining(self) -> list[str]:
+        """Return the ids of all slots: those whose seed was kept, in that order, and then the others."""
+        kept = self.fossilized()
+        return [*kept, *(seed_id for seed_id in self.seeds if seed_id not in kept)]
+
     def learning_rate(self) -> float:
         """Return the rate at which a growing seed learns now: the host's, times the ratio of the settings."""
         return float(self._optimizer.param_groups[0]["lr"]) * self._settings.seed_learning_rate_ratio
@@ -98,6 +104,12 @@ class Growth:
         if before.alive and now.stage == Stage.SEED_STAGE_CULLED:
             self.culled += 1
 
+    def recall_only(self, epochs: Sequence[EpochFacts]) -> None:
+        """Forget what later gates ask for, but for what *epochs* measured."""
+        self._score_drop.clear()
+        for facts in epochs:
+            self.recall(facts)
+
     def recall(self, facts: EpochFacts) -> None:
         """Remember what an epoch on record measured and a later gate asks for."""
         for seen in facts.seeds:
@@ -121,7 +133,7 @@ class Growth:
             SeedObservation(
                 seed_id=seed_id,
                 stage=seed.stage,
-                generation=seed.generation,
+                generation=seed.generation if seed.stage in LIVING else seed.next_generation - 1,
                 blueprint_id=seed.blueprint_id,
                 epochs_in_stage=epoch - seed.since_epoch,
                 alpha=self.slots[seed_id].alpha if seed.alive else 0.0,

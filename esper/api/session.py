@@ -1,9 +1,11 @@
 """One training run, as the user's loop sees it."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from types import TracebackType
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +17,10 @@ from esper.api.evaluation import Evaluation, Score
 from esper.api.fences import UNANSWERED, Fences
 from esper.api.growth import Growth
 from esper.api.measuring import Measuring
+from esper.api.recovery import MODES, Recovery
 from esper.api.retraining import Retraining
 from esper.api.settings import GrowthSettings
-from esper.api.slots import SlotHandle
+from esper.api.slots import Outcome, SlotHandle
 from esper.karn.candidates import candidates
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import EpochFacts, KeptSeed, RunFacts, RunSummary
@@ -43,6 +46,7 @@ class Session:
         growth: Growth,
         evaluation: Evaluation,
         checkpoints: Checkpoints,
+        recovery: Recovery,
         settings: GrowthSettings,
         facts: RunFacts,
         last: EpochFacts,
@@ -63,8 +67,12 @@ class Session:
         self._measuring = measuring
         self._run_seed, self._steps_before, self._close, self._say = facts.seed, last.steps, close, say
         self._retraining = retraining
+        self._recovery = recovery
         self._open = True
         self._observing = False
+        # The seeds that the newest checkpoint holds as kept: what was kept since is worth another.
+        self._kept_then = growth.fossilized()
+        self._steps = 0
         self._losses: list[Tensor] = []
         self._intervals: list[float] = []
         self._in_esper: list[float] = []
@@ -130,11 +138,15 @@ class Session:
             self._say(line)
         began = perf_counter()
         self._losses.append(loss.detach())
+        self._steps += 1
         self.global_step += 1
+        panic = self._recovery.note(self._losses[-1])
         self._growth.step(self.global_step)
         self._observe_near_the_epochs_end()
         before_fence = perf_counter()
         self._fences.at_step(self.moment())
+        self._recovery.react(panic, self.moment())
+        self._forget_what_was_left_behind()
         ended = perf_counter()
         # A fence may wait seconds for a kernel to be compiled: that is a pause, not a part of every step.
         interval = None if self._returned_at is None else before_fence - self._returned_at
@@ -164,9 +176,11 @@ class Session:
             RetrainDiverged: the same, of a run that is trained again to compare it.
         """
         moment = self._open_moment()
-        if not self._losses:
+        if not self._steps:
             raise NothingTrained(moment.epoch + 1)
         self._fences.catch_up(moment)
+        self._recovery.look(moment)
+        self._forget_what_was_left_behind()
         facts = self._measured()
         self.epoch = facts.at.epoch
         offered = [
@@ -185,6 +199,7 @@ class Session:
         else:
             _refuse_divergence(facts, fence)
             self._checkpoint_if_due()
+        self._forget_what_was_left_behind()
         self.facts = facts if fence is None else fence.facts
         self._measuring.epoch(facts, seeds_active=len(self._growth.alive), recorded=fence is not None)
         self.decisions = () if fence is None else tuple(decision.reason for decision in fence.decisions)
@@ -197,11 +212,36 @@ class Session:
         self._totals[0] += sum(self._in_esper[1:])
         self._totals[1] += sum(self._intervals)
         self._losses, self._intervals, self._in_esper, self._returned_at = [], [], [], None
+        self._steps = 0
+
+    def rollback(
+        self, to: str | int | None = None, *, mode: Literal["restore", "stabilise"] = "restore", reason: str = ""
+    ) -> Outcome:
+        """Go back to a sound checkpoint: *to* is its epoch, its id or the beginning of one; None is the newest.
+
+        "restore" brings everything back as it was: weights, moments, seeds, random streams. "stabilise" brings back
+        the host and the seeds that were kept, culls those that still grow, and clears the optimizer's moments. Either
+        puts back the learning rate that the optimizer had then. The run's clocks go on: what you train now has steps
+        and epochs of its own, and nothing is deleted from the log.
+
+        Raises:
+            SessionClosed: outside the `with` block.
+            NothingToGoBackTo: no blessed checkpoint is called so.
+            KernelLost, CheckpointBroken, BlobMissing, BlobCorrupt: a part is damaged; nothing has happened.
+        """
+        outcome = self._recovery.by_hand(to, MODES[mode], reason or "by hand", self._open_moment())
+        self._forget_what_was_left_behind()
+        return outcome
+
+    def _forget_what_was_left_behind(self) -> None:
+        """After a rollback, losses and observations of what was abandoned count no more; the steps were made."""
+        if self._recovery.noticed_rollback():
+            self._losses, self._observing = [], False
 
     def _observe_near_the_epochs_end(self) -> None:
         """Open the windows in which growth pressure is measured; the first epoch has none, as its end is unknown."""
         opening = max(0, self._steps_before - self._settings.pressure_window_steps)
-        if self._steps_before and not self._observing and len(self._losses) > opening:
+        if self._steps_before and not self._observing and self._steps > opening:
             self._observing = True
             self._growth.open_windows(self._settings.pressure_window_samples)
 
@@ -212,8 +252,8 @@ class Session:
         epoch = self.epoch + 1
         return EpochFacts(
             at=Moment(step=self.global_step, epoch=epoch),
-            steps=len(self._losses),
-            train_loss=float(torch.stack(self._losses).double().mean()),
+            steps=self._steps,
+            train_loss=float(torch.stack(self._losses).double().mean()) if self._losses else math.nan,
             score=score.value,
             metrics=score.metrics,
             pressures=pressures,
@@ -226,10 +266,12 @@ class Session:
 
     def _checkpoint_if_due(self) -> None:
         # What the log reaches beyond was checkpointed when it was new, or is about to be trained again.
-        if self.epoch % self._settings.checkpoint_every_epochs or self._fences.repeats(self.moment()):
+        due = self.epoch % self._settings.checkpoint_every_epochs == 0 or self._growth.fossilized() != self._kept_then
+        if not due or self._fences.repeats(self.moment()):
             return
         try:
-            self._checkpoints.save(self.moment())
+            self._recovery.keep(self._checkpoints.save(self.moment()))
+            self._kept_then = self._growth.fossilized()
         except UNANSWERED as error:
             self._say(f"epoch {self.epoch}: no checkpoint, the log did not answer ({error})")
 

@@ -8,6 +8,17 @@ import msgspec
 from esper.api.errors import SettingUnknown
 from esper.kasmina.rules.gates import GateLimits
 from esper.tamiyo.rules.settings import HeuristicSettings
+from esper.tolaria.rules.vitals import VitalsLimits
+
+
+class RollbackLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many copies of sound states are held in memory, on the devices where they live, and how large together.
+
+    Without a copy that fits, a rollback reads the checkpoint's blobs.
+    """
+
+    snapshots: int = 5
+    snapshots_mib: float = 256.0
 
 
 class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,6 +32,8 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     gates: GateLimits = GateLimits()
     policy: HeuristicSettings = HeuristicSettings()
+    vitals: VitalsLimits = VitalsLimits()
+    rollback: RollbackLimits = RollbackLimits()
     decision_wait_s: float = 2.0
     kernel_wait_s: float = 120.0
     checkpoint_every_epochs: int = 1

@@ -35,6 +35,18 @@ def _moments(own: dict[str, Tensor], *, amsgrad: bool) -> dict[str, Tensor]:
     return taken
 
 
+def release(host: Optimizer, parameters: Sequence[Tensor]) -> None:
+    """Let *host* no longer train *parameters*, nor remember anything of them; it is what it was before they joined."""
+    leaving = {id(parameter) for parameter in parameters}
+    for group in host.param_groups:
+        stays = [id(parameter) not in leaving for parameter in group["params"]]
+        for name in ("params", "param_names"):
+            if name in group:
+                group[name][:] = [each for each, kept in zip(group[name], stays, strict=True) if kept]
+    for parameter in parameters:
+        host.state.pop(parameter, None)
+
+
 def held_by(optimizer: Optimizer, parameters: set[int]) -> int:
     """Count the parameters, by `id`, that *optimizer* steps or remembers."""
     grouped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}

@@ -111,6 +111,7 @@ class LiveSeed:
         if self.optimizer is None:
             return
         state = self.optimizer.state_dict()
+        state["state"] = {}
         for index in range(len(self.parameters)):
             moments = _under(tensors, f"optimizer.{index}.")
             if moments:

@@ -1,8 +1,8 @@
 """A seed at its place in a live model: what it does in each stage to what flows through the site."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import torch
@@ -45,6 +45,11 @@ class SeedFacts(msgspec.Struct):
     birth_digest: str = ""
     meter: Meter = msgspec.field(default_factory=Meter)
     progress: Progress = msgspec.field(default_factory=Progress)
+
+    def later(self, steps: int) -> "SeedFacts":
+        """Return the same facts on a clock that has gone on by *steps*."""
+        walk = self.walk and (self.walk[0] + steps, *self.walk[1:])
+        return msgspec.structs.replace(self, walk=walk, steps_done=self.steps_done + steps)
 
     def site_shape(self) -> SiteShape:
         """Return the shape at the site."""
@@ -119,6 +124,13 @@ class PlantedSeed:
         if self.tap is not None:
             self.tap.remove()
         self.tap = None
+
+    def become(self, facts: SeedFacts) -> None:
+        """Go on from *facts*; lessons that no step has used are forgotten."""
+        self.facts = facts
+        self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
+        self.set_alpha(facts.alpha)
+        self.seed.drop_gradients()
 
     def enter(self, stage: Stage, ramp: Ramp | None) -> None:
         """Begin *stage*, with its measurements."""
@@ -254,6 +266,11 @@ class PlantedSeed:
     def _prove(self, loss: Tensor) -> None:
         self.facts.meter.found_violations(len(strangers(loss, self.seed.parameters)))
         self.facts.proof_due = False
+
+
+def facts_later(facts: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return the facts that a slot's `state` gave, on a clock that has gone on by *steps*."""
+    return msgspec.to_builtins(msgspec.convert(facts, SeedFacts).later(steps))
 
 
 def planted_in(model: nn.Module) -> dict[str, PlantedSeed]:

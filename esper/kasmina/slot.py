@@ -17,7 +17,7 @@ import msgspec
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from esper.kasmina.adoption import held_by
+from esper.kasmina.adoption import held_by, release
 from esper.kasmina.doorway import declared
 from esper.kasmina.errors import CompiledHost, SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
 from esper.kasmina.isolation import shared_parameters
@@ -187,6 +187,14 @@ class Slot:
         if planted.stage == Stage.SEED_STAGE_FOSSILIZED:
             delattr(planted.holder, f"{SUBMODULE}{self.site.seed_id}")
 
+    def uproot(self, optimizer: Optimizer) -> None:
+        """Take the seed out, and out of *optimizer* too if it had joined it: as if it had never been planted."""
+        if self._planted is None:
+            return
+        parameters = list(self._planted.seed.module.parameters())
+        self.remove()
+        release(optimizer, parameters)
+
     def leftovers(self, *optimizers: Optimizer) -> dict[str, float]:
         """Count what is left of the seed that was removed last: in the model, and in *optimizers* (the host's)."""
         module = None if self._removed_module is None else self._removed_module()
@@ -267,6 +275,16 @@ class Slot:
         self._install(seed, known)
         if known.stage == Stage.SEED_STAGE_FOSSILIZED:
             self._living().join(optimizer)
+
+    def reload(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Put the seed that lives here back to what `state` described, without another module.
+
+        Raises:
+            SlotEmpty: there is no seed.
+        """
+        planted = self._living()
+        planted.seed.restore(tensors)
+        planted.become(msgspec.convert(facts, SeedFacts))
 
     def _install(self, seed: LiveSeed, facts: SeedFacts) -> None:
         if self._planted is not None:

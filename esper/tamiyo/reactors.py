@@ -2,7 +2,7 @@
 
 from esper.leyline.v1.policy_pb2 import DecisionMade
 from esper.leyline.v1.report_pb2 import AbortFieldReports, ObserveFieldReports, OpenFieldReport
-from esper.leyline.v1.run_pb2 import EpochEnded, RunFinished
+from esper.leyline.v1.run_pb2 import EpochEnded, RunFinished, RunRolledBack
 from esper.leyline.v1.seed_pb2 import SeedCommandRefused, SeedCulled
 from esper.tamiyo.rules.heuristic import caused_command
 from esper.tamiyo.rules.memory import SCORE
@@ -46,3 +46,8 @@ def abort_refused_report(event: SeedCommandRefused, command_id: str) -> list[Abo
 def abort_all_reports(event: RunFinished) -> list[AbortFieldReports]:
     """When the run is over, no window that is still open will pass."""
     return [AbortFieldReports(at=event.summary.at, reason="the run ended before the window did")]
+
+
+def abort_abandoned_reports(event: RunRolledBack) -> list[AbortFieldReports]:
+    """What is measured after a rollback says nothing about commands that were given before it."""
+    return [AbortFieldReports(at=event.at, reason=f"the run was rolled back: {event.reason}")]

@@ -61,7 +61,7 @@ def capture(
     parts = {
         "model": encode(dict(model.state_dict())),
         "optimizer": encode(optimizer.state_dict()),
-        "modes": encode({name: module.training for name, module in _modules(model)}),
+        "modes": encode({name: module.training for name, module in named(model)}),
         "random": encode(random_state()),
     }
     parts |= {f"seed/{seed_id}": encode(state) for seed_id, state in seeds.items()}
@@ -121,7 +121,7 @@ def restore_model(parts: Mapping[str, Any], model: nn.Module) -> None:
     """Put the weights, buffers and modes in *parts* back into a model that already has the checkpoint's structure."""
     model.load_state_dict(parts["model"], strict=True)
     modes: Mapping[str, bool] = parts["modes"]
-    for name, module in _modules(model):
+    for name, module in named(model):
         module.training = modes[name]
 
 
@@ -138,5 +138,6 @@ def _taken(thing: Stateful | torch.Generator) -> object:
     return thing.get_state() if isinstance(thing, torch.Generator) else dict(thing.state_dict())
 
 
-def _modules(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+def named(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    """Return the model's modules with their dotted names."""
     return cast(Iterable[tuple[str, nn.Module]], model.named_modules())

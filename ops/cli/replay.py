@@ -214,6 +214,7 @@ def _run_shown(run: Run) -> str:
     if run.facts is None:
         return "the run had not started"
     end = "finished" if run.finished else f"in process {run.attempt} of this run"
+    end += f", timeline {run.timeline}" if run.timeline else ""
     score = "not measured" if run.score is None else f"{run.score:.4f}"
     parameters = run.last_epoch.model_parameters if run.last_epoch else run.facts.host_parameters
     return (

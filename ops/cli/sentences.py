@@ -15,6 +15,8 @@ from esper.leyline.v1.enums_pb2 import (
     DecisionAction,
     EngineVerdict,
     FieldReportOutcome,
+    RollbackMode,
+    RollbackTier,
     SeedLifecycleGate,
     SeedLifecycleStage,
 )
@@ -37,17 +39,19 @@ from esper.leyline.v1.job_pb2 import (
     KernelCompiled,
 )
 from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelRequested
-from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, DecisionWithdrawn
+from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, DecisionWithdrawn, MemoryRebased
 from esper.leyline.v1.report_pb2 import FieldReportOpened, FieldReportWritten
 from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
     CheckpointCommitted,
     EpochEnded,
     EpochsSkipped,
+    RollbackCompleted,
     RunBranched,
     RunFinished,
     RunForked,
     RunResumed,
+    RunRolledBack,
     RunStarted,
 )
 from esper.leyline.v1.seed_pb2 import (
@@ -61,6 +65,7 @@ from esper.leyline.v1.seed_pb2 import (
     SeedFossilized,
     SeedGerminated,
     SeedProbationStarted,
+    SeedRebased,
     SeedShadowingStarted,
     SeedTrainingStarted,
     SlotEmbargoed,
@@ -136,8 +141,35 @@ def _(event: RunForked) -> str:
 
 
 @sentence.register
+def _(event: RunRolledBack) -> str:
+    verb = "restored" if event.mode == RollbackMode.ROLLBACK_MODE_RESTORE else "stabilised"
+    return (
+        f"{verb} to checkpoint {event.checkpoint_id[:8]} of epoch {event.to.epoch}, step {event.to.step}: "
+        f"{event.reason}; positions {event.abandoned_from} to {event.abandoned_until} are abandoned, "
+        f"timeline {event.timeline} begins"
+    )
+
+
+@sentence.register
 def _(event: RunBranched) -> str:
     return f"run {event.run_id[:12]} was forked from this one at position {event.position}"
+
+
+@sentence.register
+def _(event: RollbackCompleted) -> str:
+    return f"timeline {event.timeline} began after {event.seconds * 1000:.1f} ms, {word(RollbackTier, event.tier)} tier"
+
+
+@sentence.register
+def _(event: SeedRebased) -> str:
+    state = event.state
+    seed = f" with {state.blueprint_id}, seed {state.generation} in this slot" if state.blueprint_id else ""
+    return f"rolled back to version {event.to_version}: {stage_name(state.stage)}{seed}"
+
+
+@sentence.register
+def _(event: MemoryRebased) -> str:
+    return f"remembers what was remembered then, of {_count(len(event.memory.lives), 'seed')}"
 
 
 @sentence.register

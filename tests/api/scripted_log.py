@@ -205,7 +205,7 @@ class Run:
         self.data = changes.pop("data", None) or few_digits()
         torch.manual_seed(0)
         self.model = esper.wrap(changes.pop("model", None) or narrow(), sites=list(sites))
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-2)
+        self.optimizer = changes.pop("optimizer", torch.optim.AdamW)(self.model.parameters(), 1e-2)
         outbox_bytes = changes.pop("outbox_bytes", LIMIT_BYTES)
         told: dict[str, Any] = {
             "evaluate": self.data.score,

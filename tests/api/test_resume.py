@@ -127,6 +127,13 @@ def test_what_a_later_gate_asks_for_survives_the_kill(log: ScriptedLog, unkilled
     assert again.to(EPOCHS).end() == unkilled
 
 
+def test_a_resumed_run_measures_its_epoch_as_one_that_was_not_killed(log: ScriptedLog):
+    run = Run(log, settings=EVERY_THIRD).to(3)
+    again = Run(log, resume="latest", settings=EVERY_THIRD)
+    assert run.session.stages[SPAN] == "training"
+    assert again.session._growth.slots["s0"].state()[1] == run.session._growth.slots["s0"].state()[1]
+
+
 def test_a_run_can_be_killed_and_resumed_over_and_over(log: ScriptedLog, unkilled: str):
     run = Run(log, settings=EVERY_THIRD)
     for epochs, steps in ((0, 5), (0, STEPS), (2, 3), (4, 1), (7, 0)):

@@ -15,6 +15,8 @@ from esper.leyline.v1.enums_pb2 import (
     DecisionAction,
     EngineVerdict,
     FieldReportOutcome,
+    RollbackMode,
+    RollbackTier,
     SeedLifecycleGate,
     SeedLifecycleStage,
 )
@@ -31,7 +33,17 @@ from esper.leyline.v1.job_pb2 import (
 from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRequested, KernelSpec
 from esper.leyline.v1.policy_pb2 import DecisionMade
 from esper.leyline.v1.report_pb2 import FieldReportOpened, FieldReportWritten
-from esper.leyline.v1.run_pb2 import EpochEnded, EpochFacts, KeptSeed, RunFacts, RunFinished, RunStarted, RunSummary
+from esper.leyline.v1.run_pb2 import (
+    EpochEnded,
+    EpochFacts,
+    KeptSeed,
+    RollbackCompleted,
+    RunFacts,
+    RunFinished,
+    RunRolledBack,
+    RunStarted,
+    RunSummary,
+)
 from esper.leyline.v1.seed_pb2 import (
     AlphaRampCompleted,
     GateEvaluated,
@@ -41,12 +53,14 @@ from esper.leyline.v1.seed_pb2 import (
     SeedFossilized,
     SeedGerminated,
     SeedProbationStarted,
+    SeedRebased,
     SeedShadowingStarted,
     SeedTrainingStarted,
     SlotEmbargoed,
     SlotRegistered,
     SlotReopened,
     SlotResetStarted,
+    SlotState,
 )
 from esper.leyline.v1.site_pb2 import Moment, SeedObservation, Site, SitePressure
 from eventstore.store import Appended, Context, EventStore, StreamName
@@ -231,6 +245,26 @@ def attached(epoch: int) -> Iterator[Message]:
     yield KernelAttached(at=at(epoch), kernel_id=KERNEL, parameter_count=64)
 
 
+async def tell_rollback(telling: Telling, abandoned: tuple[int, int], to_epoch: int) -> None:
+    """The run goes back from its tenth epoch's end; a slot is what it was then."""
+    rolled_back = RunRolledBack(
+        at=at(10),
+        checkpoint_id="k",
+        to=at(to_epoch),
+        mode=RollbackMode.ROLLBACK_MODE_RESTORE,
+        reason="by hand",
+        timeline=1,
+        abandoned_from=abandoned[0],
+        abandoned_until=abandoned[1],
+    )
+    cause = await telling.run(rolled_back)
+    state = SlotState(stage=SeedLifecycleStage.SEED_STAGE_PROBATIONARY, generation=1, blueprint_id="BP002")
+    if abandoned[1]:
+        await telling.seed("s0", SeedRebased(at=at(10), timeline=1, checkpoint_id="k", state=state), cause=cause)
+    tier = RollbackTier.ROLLBACK_TIER_FAST
+    await telling.run(RollbackCompleted(at=at(10), timeline=1, tier=tier, seconds=0.004))
+
+
 async def tell_refusals(telling: Telling) -> None:
     """Two commands that came too late, of which one was dropped later."""
     for letter_id in (f"{telling.run_id}1", f"{telling.run_id}2"):
@@ -258,6 +292,7 @@ async def tell_run(store: EventStore, run_id: str = "f" * 32) -> Telling:
     for epoch in range(2, 11):
         await telling.run(epoch_ended(epoch, 0.5 + epoch / 50, stages))
     await tell_refusals(telling)
+    await tell_rollback(telling, (0, 0), to_epoch=10)
     kept = KeptSeed(seed_id="s0", blueprint_id="BP002", parameters=64, score_with=0.7, score_without=0.67)
     summary = RunSummary(at=at(10), score=0.7, parameters_after=1000, kept=[kept], germinated=3, culled=1)
     await telling.run(RunFinished(summary=summary))

@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 
 from actors.projector import CATALOGUE
+from esper.leyline.v1.seed_pb2 import SeedFossilized
 from esper.nissa.questions import questions
+from eventstore.memory import MemoryStore
 from eventstore.projection.query import answer
+from eventstore.projection.runner import catch_up
 from eventstore.projection.sink import Sink
-from tests.projection.history import KERNEL
+from tests.projection.history import KERNEL, tell_rollback, tell_run
 
 NAMES = [question.name for question in questions()]
 
@@ -110,3 +113,24 @@ async def test_refused_messages_are_counted_by_reason_and_reader(filled: Sink):
     (refusal,) = ask(filled, "from refusals")
     assert (refusal["reason"], refusal["reader"], refusal["messages"]) == ("expired", "tezzeret", 2)
     assert (refusal["retried"], refusal["dropped"], refusal["last_error"]) == (0, 1, "a day late")
+
+
+async def test_what_a_rollback_abandoned_stays_to_be_asked_for_and_counts_no_more(store: MemoryStore, sink: Sink):
+    telling = await tell_run(store, "e" * 32)
+    own = [recorded async for recorded in store.read_all() if recorded.context.run_id == telling.run_id]
+    kept_at = next(recorded.position for recorded in own if isinstance(recorded.event, SeedFossilized))
+    await tell_rollback(telling, (kept_at, own[-1].position), to_epoch=1)
+    await catch_up(store, sink)
+    of_run = f"where run_id = '{telling.run_id}'"
+    first, second, third = ask(sink, f"from seed_lifecycle {of_run}")
+    assert (first["stage"], first["outcome"]) == ("probationary", "growing")
+    assert [second["outcome"], third["outcome"]] == ["abandoned", "abandoned"]
+    assert [row["abandoned"] for row in ask(sink, f"from epochs {of_run} order by epoch")] == [False] + [True] * 9
+    (run,) = ask(sink, f"from run_summary {of_run}")
+    assert (run["best_score"], run["kept"], run["rollbacks"]) == (0.5, 0, 2)
+
+
+async def test_a_rollback_says_why_to_where_and_how_long_it_took(filled: Sink):
+    (row,) = ask(filled, "from rollbacks")
+    assert (row["mode"], row["tier"], row["seconds"]) == ("restore", "fast", 0.004)
+    assert (row["reason"], row["to_epoch"], row["timeline"]) == ("by hand", 10, 1)

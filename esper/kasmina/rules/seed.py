@@ -33,6 +33,7 @@ from esper.leyline.v1.seed_pb2 import (
     GerminateSeed,
     KernelAttached,
     KernelAttachFailed,
+    RebaseSeed,
     RefuseKernel,
     RefuseSeedCommand,
     RegisterSlot,
@@ -44,12 +45,14 @@ from esper.leyline.v1.seed_pb2 import (
     SeedFossilized,
     SeedGerminated,
     SeedProbationStarted,
+    SeedRebased,
     SeedShadowingStarted,
     SeedTrainingStarted,
     SlotEmbargoed,
     SlotRegistered,
     SlotReopened,
     SlotResetStarted,
+    SlotState,
     SlotTerminated,
     TerminateSlot,
 )
@@ -72,6 +75,7 @@ SeedCommand: TypeAlias = (
     | ReopenSlot
     | TerminateSlot
     | RefuseSeedCommand
+    | RebaseSeed
 )
 SeedEvent: TypeAlias = (
     SlotRegistered
@@ -91,6 +95,7 @@ SeedEvent: TypeAlias = (
     | SlotReopened
     | SlotTerminated
     | SeedCommandRefused
+    | SeedRebased
 )
 
 
@@ -117,6 +122,15 @@ class Seed(msgspec.Struct, frozen=True):
     embargo_until_epoch: int = 0
     cull_reason: str = ""
     version: int = 0
+    # Set by a rollback: the timeline that it began and when, and the highest generation that it abandoned.
+    timeline: int = 0
+    rebased_at: tuple[int, int] = (0, 0)
+    abandoned_generation: int = 0
+
+    @property
+    def next_generation(self) -> int:
+        """The number of the next seed in this slot: no two lives share one, not even across timelines."""
+        return max(self.generation, self.abandoned_generation) + 1
 
     @property
     def alive(self) -> bool:
@@ -155,6 +169,7 @@ def seed_rules(limits: GateLimits) -> Decider[Seed, SeedCommand, SeedEvent]:
 
 def _decide(seed: Seed, command: SeedCommand, limits: GateLimits) -> list[SeedEvent]:
     """Answer *command* with the events it causes; raise `SeedRuleBroken` if the seed's stage forbids it."""
+    _refuse_stale(seed, command)
     _refuse_unless_later(seed, command)
     match command:
         case GerminateSeed() if seed.stage == Stage.SEED_STAGE_DORMANT:
@@ -219,8 +234,41 @@ def _decide_for_slot(seed: Seed, command: SeedCommand, limits: GateLimits) -> li
             return [SlotTerminated(at=command.at)]
         case RefuseSeedCommand():
             return [SeedCommandRefused(at=command.at, command_type=command.command_type, reason=command.reason)]
+        case RebaseSeed() if command.timeline > seed.timeline:
+            return _rebase(command)
         case _:
             raise SeedRuleBroken(seed.stage, command)
+
+
+def _refuse_stale(seed: Seed, command: SeedCommand) -> None:
+    """What was asked for before a rollback was asked of a seed that is no more."""
+    if isinstance(command, RegisterSlot | RefuseSeedCommand):
+        return
+    if (command.at.step, command.at.epoch) < seed.rebased_at:
+        raise SeedRuleBroken(
+            seed.stage,
+            command,
+            f"it was decided for step {command.at.step}, before the rollback that began timeline {seed.timeline}",
+        )
+
+
+def _rebase(command: RebaseSeed) -> list[SeedEvent]:
+    rebased = SeedRebased(
+        at=command.at,
+        timeline=command.timeline,
+        checkpoint_id=command.checkpoint_id,
+        to_version=command.to_version,
+        state=command.state,
+    )
+    if not command.cull_reason:
+        return [rebased]
+    culled = SeedCulled(
+        at=command.at,
+        reason=command.cull_reason,
+        initiator=CullInitiator.CULL_INITIATOR_RUNTIME,
+        from_stage=command.state.stage,
+    )
+    return [rebased, culled]
 
 
 def _refuse_unless_later(seed: Seed, command: SeedCommand) -> None:
@@ -246,7 +294,7 @@ def _germinate(seed: Seed, command: GerminateSeed, limits: GateLimits) -> list[S
         shape=command.shape,
         init_seed=command.init_seed,
         kernel_key=command.kernel_key,
-        generation=seed.generation + 1,
+        generation=seed.next_generation,
     )
     return [verdict, germinated]
 
@@ -315,7 +363,7 @@ def evolve(seed: Seed, event: SeedEvent) -> Seed:
             return replace(seed, stage=Stage.SEED_STAGE_DORMANT, site=event.site)
         case SeedGerminated():
             return _moved(
-                Seed(site=seed.site, version=seed.version),
+                _emptied(seed),
                 Stage.SEED_STAGE_GERMINATED,
                 event.at,
                 generation=event.generation,
@@ -352,10 +400,60 @@ def evolve(seed: Seed, event: SeedEvent) -> Seed:
             return _moved(seed, Stage.SEED_STAGE_DORMANT, event.at)
         case SlotTerminated():
             return _moved(seed, Stage.SEED_STAGE_TERMINATED, event.at)
+        case SeedRebased():
+            return _rebased(seed, event)
         case GateEvaluated() | KernelAttachFailed() | SeedCommandRefused():
             return seed
         case _:
             assert_never(event)
+
+
+def _emptied(seed: Seed) -> Seed:
+    """Return the slot without its seed; what only the slot knows stays."""
+    return Seed(
+        site=seed.site,
+        version=seed.version,
+        timeline=seed.timeline,
+        rebased_at=seed.rebased_at,
+        abandoned_generation=seed.abandoned_generation,
+    )
+
+
+def _rebased(seed: Seed, event: SeedRebased) -> Seed:
+    return replace(
+        seed_as(event.state, _emptied(seed)),
+        timeline=event.timeline,
+        rebased_at=(event.at.step, event.at.epoch),
+        abandoned_generation=max(seed.generation, seed.abandoned_generation),
+    )
+
+
+def seed_as(state: SlotState, slot: Seed) -> Seed:
+    """Return *slot* with the seed that *state* describes in it."""
+    ramp = state.ramp
+    return replace(
+        slot,
+        stage=state.stage,
+        shape=state.shape if state.HasField("shape") else None,
+        generation=state.generation,
+        blueprint_id=state.blueprint_id,
+        parameters=dict(state.parameters),
+        blend_mode=state.blend_mode,
+        init_seed=state.init_seed,
+        kernel_key=state.kernel_key,
+        kernel_id=state.kernel_id,
+        parameter_count=state.parameter_count,
+        since_step=state.since_step,
+        since_epoch=state.since_epoch,
+        germinated_epoch=state.germinated_epoch,
+        ramp=Ramp(ramp.start_step, ramp.total_steps, ramp.start, ramp.target, ramp.curve)
+        if state.HasField("ramp")
+        else None,
+        ramp_completed=state.ramp_completed,
+        contribution=state.contribution if state.HasField("contribution") else None,
+        embargo_until_epoch=state.embargo_until_epoch,
+        cull_reason=state.cull_reason,
+    )
 
 
 def _moved(seed: Seed, stage: Stage, at: Moment, **facts: object) -> Seed:

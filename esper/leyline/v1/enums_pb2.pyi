@@ -83,6 +83,18 @@ class CullInitiator(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CULL_INITIATOR_OPERATOR: _ClassVar[CullInitiator]
     CULL_INITIATOR_RUNTIME: _ClassVar[CullInitiator]
 
+class RollbackMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROLLBACK_MODE_UNSPECIFIED: _ClassVar[RollbackMode]
+    ROLLBACK_MODE_RESTORE: _ClassVar[RollbackMode]
+    ROLLBACK_MODE_STABILISE: _ClassVar[RollbackMode]
+
+class RollbackTier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROLLBACK_TIER_UNSPECIFIED: _ClassVar[RollbackTier]
+    ROLLBACK_TIER_FAST: _ClassVar[RollbackTier]
+    ROLLBACK_TIER_FULL: _ClassVar[RollbackTier]
+
 class CompileStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     COMPILE_STAGE_UNSPECIFIED: _ClassVar[CompileStage]
@@ -175,6 +187,12 @@ CULL_INITIATOR_GATE: CullInitiator
 CULL_INITIATOR_POLICY: CullInitiator
 CULL_INITIATOR_OPERATOR: CullInitiator
 CULL_INITIATOR_RUNTIME: CullInitiator
+ROLLBACK_MODE_UNSPECIFIED: RollbackMode
+ROLLBACK_MODE_RESTORE: RollbackMode
+ROLLBACK_MODE_STABILISE: RollbackMode
+ROLLBACK_TIER_UNSPECIFIED: RollbackTier
+ROLLBACK_TIER_FAST: RollbackTier
+ROLLBACK_TIER_FULL: RollbackTier
 COMPILE_STAGE_UNSPECIFIED: CompileStage
 COMPILE_STAGE_VALIDATE: CompileStage
 COMPILE_STAGE_BUILD: CompileStage

@@ -144,3 +144,81 @@ class DecisionWithdrawn(_message.Message):
     blueprint_id: str
     reason: str
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., decision_id: _Optional[str] = ..., action: _Optional[_Union[_enums_pb2.DecisionAction, str]] = ..., seed_id: _Optional[str] = ..., blueprint_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RememberedLife(_message.Message):
+    __slots__ = ("seed_id", "generation", "blueprint_id", "germinated_epoch", "score_at_germination", "ended")
+    SEED_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BLUEPRINT_ID_FIELD_NUMBER: _ClassVar[int]
+    GERMINATED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SCORE_AT_GERMINATION_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    seed_id: str
+    generation: int
+    blueprint_id: str
+    germinated_epoch: int
+    score_at_germination: float
+    ended: bool
+    def __init__(self, seed_id: _Optional[str] = ..., generation: _Optional[int] = ..., blueprint_id: _Optional[str] = ..., germinated_epoch: _Optional[int] = ..., score_at_germination: _Optional[float] = ..., ended: _Optional[bool] = ...) -> None: ...
+
+class RememberedPenalty(_message.Message):
+    __slots__ = ("blueprint_id", "amount", "epoch")
+    BLUEPRINT_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    blueprint_id: str
+    amount: float
+    epoch: int
+    def __init__(self, blueprint_id: _Optional[str] = ..., amount: _Optional[float] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class RememberedFailures(_message.Message):
+    __slots__ = ("seed_id", "blueprint_id", "count")
+    SEED_ID_FIELD_NUMBER: _ClassVar[int]
+    BLUEPRINT_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    seed_id: str
+    blueprint_id: str
+    count: int
+    def __init__(self, seed_id: _Optional[str] = ..., blueprint_id: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class RememberedAction(_message.Message):
+    __slots__ = ("seed_id", "action")
+    SEED_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    seed_id: str
+    action: _enums_pb2.DecisionAction
+    def __init__(self, seed_id: _Optional[str] = ..., action: _Optional[_Union[_enums_pb2.DecisionAction, str]] = ...) -> None: ...
+
+class Memory(_message.Message):
+    __slots__ = ("lives", "penalties", "failures", "last", "missed")
+    LIVES_FIELD_NUMBER: _ClassVar[int]
+    PENALTIES_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    lives: _containers.RepeatedCompositeFieldContainer[RememberedLife]
+    penalties: _containers.RepeatedCompositeFieldContainer[RememberedPenalty]
+    failures: _containers.RepeatedCompositeFieldContainer[RememberedFailures]
+    last: _containers.RepeatedCompositeFieldContainer[RememberedAction]
+    missed: int
+    def __init__(self, lives: _Optional[_Iterable[_Union[RememberedLife, _Mapping]]] = ..., penalties: _Optional[_Iterable[_Union[RememberedPenalty, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[RememberedFailures, _Mapping]]] = ..., last: _Optional[_Iterable[_Union[RememberedAction, _Mapping]]] = ..., missed: _Optional[int] = ...) -> None: ...
+
+class RebaseMemory(_message.Message):
+    __slots__ = ("at", "timeline", "memory")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    timeline: int
+    memory: Memory
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., timeline: _Optional[int] = ..., memory: _Optional[_Union[Memory, _Mapping]] = ...) -> None: ...
+
+class MemoryRebased(_message.Message):
+    __slots__ = ("at", "timeline", "memory")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    timeline: int
+    memory: Memory
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., timeline: _Optional[int] = ..., memory: _Optional[_Union[Memory, _Mapping]] = ...) -> None: ...

@@ -193,7 +193,7 @@ class CheckpointSeed(_message.Message):
     def __init__(self, seed_id: _Optional[str] = ..., generation: _Optional[int] = ..., stage: _Optional[_Union[_enums_pb2.SeedLifecycleStage, str]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., kernel_id: _Optional[str] = ..., weights_sha256: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
-    __slots__ = ("checkpoint_id", "at", "manifest_sha256", "bytes", "seeds", "model_sha256", "log_created_ns", "log_first_position", "log_last_position")
+    __slots__ = ("checkpoint_id", "at", "manifest_sha256", "bytes", "seeds", "model_sha256", "log_created_ns", "log_first_position", "log_last_position", "blessed", "timeline")
     CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -203,6 +203,8 @@ class Checkpoint(_message.Message):
     LOG_CREATED_NS_FIELD_NUMBER: _ClassVar[int]
     LOG_FIRST_POSITION_FIELD_NUMBER: _ClassVar[int]
     LOG_LAST_POSITION_FIELD_NUMBER: _ClassVar[int]
+    BLESSED_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
     checkpoint_id: str
     at: _site_pb2.Moment
     manifest_sha256: str
@@ -212,7 +214,9 @@ class Checkpoint(_message.Message):
     log_created_ns: int
     log_first_position: int
     log_last_position: int
-    def __init__(self, checkpoint_id: _Optional[str] = ..., at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., manifest_sha256: _Optional[str] = ..., bytes: _Optional[int] = ..., seeds: _Optional[_Iterable[_Union[CheckpointSeed, _Mapping]]] = ..., model_sha256: _Optional[str] = ..., log_created_ns: _Optional[int] = ..., log_first_position: _Optional[int] = ..., log_last_position: _Optional[int] = ...) -> None: ...
+    blessed: bool
+    timeline: int
+    def __init__(self, checkpoint_id: _Optional[str] = ..., at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., manifest_sha256: _Optional[str] = ..., bytes: _Optional[int] = ..., seeds: _Optional[_Iterable[_Union[CheckpointSeed, _Mapping]]] = ..., model_sha256: _Optional[str] = ..., log_created_ns: _Optional[int] = ..., log_first_position: _Optional[int] = ..., log_last_position: _Optional[int] = ..., blessed: _Optional[bool] = ..., timeline: _Optional[int] = ...) -> None: ...
 
 class CommitCheckpoint(_message.Message):
     __slots__ = ("checkpoint",)
@@ -321,3 +325,75 @@ class RunFinished(_message.Message):
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     summary: RunSummary
     def __init__(self, summary: _Optional[_Union[RunSummary, _Mapping]] = ...) -> None: ...
+
+class RollBackRun(_message.Message):
+    __slots__ = ("at", "checkpoint_id", "to", "mode", "tier", "reason", "timeline", "abandoned_from", "abandoned_until", "last_epoch")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_FROM_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    LAST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    checkpoint_id: str
+    to: _site_pb2.Moment
+    mode: _enums_pb2.RollbackMode
+    tier: _enums_pb2.RollbackTier
+    reason: str
+    timeline: int
+    abandoned_from: int
+    abandoned_until: int
+    last_epoch: EpochFacts
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., checkpoint_id: _Optional[str] = ..., to: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., mode: _Optional[_Union[_enums_pb2.RollbackMode, str]] = ..., tier: _Optional[_Union[_enums_pb2.RollbackTier, str]] = ..., reason: _Optional[str] = ..., timeline: _Optional[int] = ..., abandoned_from: _Optional[int] = ..., abandoned_until: _Optional[int] = ..., last_epoch: _Optional[_Union[EpochFacts, _Mapping]] = ...) -> None: ...
+
+class RunRolledBack(_message.Message):
+    __slots__ = ("at", "checkpoint_id", "to", "mode", "tier", "reason", "timeline", "abandoned_from", "abandoned_until", "last_epoch")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_FROM_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    LAST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    checkpoint_id: str
+    to: _site_pb2.Moment
+    mode: _enums_pb2.RollbackMode
+    tier: _enums_pb2.RollbackTier
+    reason: str
+    timeline: int
+    abandoned_from: int
+    abandoned_until: int
+    last_epoch: EpochFacts
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., checkpoint_id: _Optional[str] = ..., to: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., mode: _Optional[_Union[_enums_pb2.RollbackMode, str]] = ..., tier: _Optional[_Union[_enums_pb2.RollbackTier, str]] = ..., reason: _Optional[str] = ..., timeline: _Optional[int] = ..., abandoned_from: _Optional[int] = ..., abandoned_until: _Optional[int] = ..., last_epoch: _Optional[_Union[EpochFacts, _Mapping]] = ...) -> None: ...
+
+class CompleteRollback(_message.Message):
+    __slots__ = ("at", "timeline", "tier", "seconds")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    timeline: int
+    tier: _enums_pb2.RollbackTier
+    seconds: float
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., timeline: _Optional[int] = ..., tier: _Optional[_Union[_enums_pb2.RollbackTier, str]] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class RollbackCompleted(_message.Message):
+    __slots__ = ("at", "timeline", "tier", "seconds")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    timeline: int
+    tier: _enums_pb2.RollbackTier
+    seconds: float
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., timeline: _Optional[int] = ..., tier: _Optional[_Union[_enums_pb2.RollbackTier, str]] = ..., seconds: _Optional[float] = ...) -> None: ...

@@ -406,3 +406,94 @@ class SeedCommandRefused(_message.Message):
     command_type: str
     reason: str
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., command_type: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class AlphaRamp(_message.Message):
+    __slots__ = ("start_step", "total_steps", "start", "target", "curve")
+    START_STEP_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    CURVE_FIELD_NUMBER: _ClassVar[int]
+    start_step: int
+    total_steps: int
+    start: float
+    target: float
+    curve: _enums_pb2.AlphaCurve
+    def __init__(self, start_step: _Optional[int] = ..., total_steps: _Optional[int] = ..., start: _Optional[float] = ..., target: _Optional[float] = ..., curve: _Optional[_Union[_enums_pb2.AlphaCurve, str]] = ...) -> None: ...
+
+class SlotState(_message.Message):
+    __slots__ = ("stage", "shape", "generation", "blueprint_id", "parameters", "blend_mode", "init_seed", "kernel_key", "kernel_id", "parameter_count", "since_step", "since_epoch", "germinated_epoch", "ramp", "ramp_completed", "contribution", "embargo_until_epoch", "cull_reason")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BLUEPRINT_ID_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    BLEND_MODE_FIELD_NUMBER: _ClassVar[int]
+    INIT_SEED_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_KEY_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    PARAMETER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SINCE_STEP_FIELD_NUMBER: _ClassVar[int]
+    SINCE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GERMINATED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    RAMP_FIELD_NUMBER: _ClassVar[int]
+    RAMP_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    EMBARGO_UNTIL_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CULL_REASON_FIELD_NUMBER: _ClassVar[int]
+    stage: _enums_pb2.SeedLifecycleStage
+    shape: _site_pb2.SiteShape
+    generation: int
+    blueprint_id: str
+    parameters: _containers.ScalarMap[str, float]
+    blend_mode: _enums_pb2.BlendMode
+    init_seed: int
+    kernel_key: str
+    kernel_id: str
+    parameter_count: int
+    since_step: int
+    since_epoch: int
+    germinated_epoch: int
+    ramp: AlphaRamp
+    ramp_completed: bool
+    contribution: float
+    embargo_until_epoch: int
+    cull_reason: str
+    def __init__(self, stage: _Optional[_Union[_enums_pb2.SeedLifecycleStage, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., generation: _Optional[int] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., kernel_id: _Optional[str] = ..., parameter_count: _Optional[int] = ..., since_step: _Optional[int] = ..., since_epoch: _Optional[int] = ..., germinated_epoch: _Optional[int] = ..., ramp: _Optional[_Union[AlphaRamp, _Mapping]] = ..., ramp_completed: _Optional[bool] = ..., contribution: _Optional[float] = ..., embargo_until_epoch: _Optional[int] = ..., cull_reason: _Optional[str] = ...) -> None: ...
+
+class RebaseSeed(_message.Message):
+    __slots__ = ("at", "timeline", "checkpoint_id", "to_version", "state", "cull_reason")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_VERSION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CULL_REASON_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    timeline: int
+    checkpoint_id: str
+    to_version: int
+    state: SlotState
+    cull_reason: str
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., timeline: _Optional[int] = ..., checkpoint_id: _Optional[str] = ..., to_version: _Optional[int] = ..., state: _Optional[_Union[SlotState, _Mapping]] = ..., cull_reason: _Optional[str] = ...) -> None: ...
+
+class SeedRebased(_message.Message):
+    __slots__ = ("at", "timeline", "checkpoint_id", "to_version", "state")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_VERSION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    timeline: int
+    checkpoint_id: str
+    to_version: int
+    state: SlotState
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., timeline: _Optional[int] = ..., checkpoint_id: _Optional[str] = ..., to_version: _Optional[int] = ..., state: _Optional[_Union[SlotState, _Mapping]] = ...) -> None: ...

@@ -2,9 +2,20 @@
 
 from collections.abc import Iterable
 
-from esper.leyline.v1.run_pb2 import RunFacts, RunFinished, RunForked, RunResumed, RunStarted, RunSummary
+from esper.leyline.v1.enums_pb2 import RollbackMode, RollbackTier
+from esper.leyline.v1.run_pb2 import (
+    RollbackCompleted,
+    RunFacts,
+    RunFinished,
+    RunForked,
+    RunResumed,
+    RunRolledBack,
+    RunStarted,
+    RunSummary,
+)
 from esper.nissa.projections.declared import Projection, Row
 from esper.nissa.recorded import PLACE, RecordedEvent, place
+from esper.nissa.words import word
 
 
 def _rows(recorded: RecordedEvent) -> Iterable[Row]:
@@ -16,6 +27,11 @@ def _rows(recorded: RecordedEvent) -> Iterable[Row]:
         case RunForked(origin=origin):
             forked_from = {"forked_from": origin.run_id, "forked_at": origin.position}
             yield "run_forks", {**place(recorded), **forked_from, "checkpoint_id": origin.checkpoint_id}
+        case RunRolledBack() as event:
+            yield "run_rollbacks", {**place(recorded), **_rollback(event)}
+        case RollbackCompleted() as event:
+            completed = {"timeline": event.timeline, "tier": word(RollbackTier, event.tier), "seconds": event.seconds}
+            yield "run_rollback_times", {**place(recorded), **completed}
         case RunFinished(summary=summary):
             yield "run_ends", {**place(recorded), **_summary(summary)}
             for kept in summary.kept:
@@ -46,6 +62,19 @@ def _facts(facts: RunFacts) -> dict[str, object]:
         "torch_version": facts.torch_version,
         "python_version": facts.python_version,
         "esper_version": facts.esper_version,
+    }
+
+
+def _rollback(event: RunRolledBack) -> dict[str, object]:
+    return {
+        "checkpoint_id": event.checkpoint_id,
+        "to_epoch": event.to.epoch,
+        "to_step": event.to.step,
+        "mode": word(RollbackMode, event.mode),
+        "reason": event.reason,
+        "timeline": event.timeline,
+        "abandoned_from": event.abandoned_from,
+        "abandoned_until": event.abandoned_until,
     }
 
 
@@ -80,6 +109,18 @@ RUNS = Projection(
         },
         "run_resumes": {**PLACE, "checkpoint_id": "VARCHAR", "attempt": "BIGINT"},
         "run_forks": {**PLACE, "forked_from": "VARCHAR", "forked_at": "UBIGINT", "checkpoint_id": "VARCHAR"},
+        "run_rollbacks": {
+            **PLACE,
+            "checkpoint_id": "VARCHAR",
+            "to_epoch": "BIGINT",
+            "to_step": "BIGINT",
+            "mode": "VARCHAR",
+            "reason": "VARCHAR",
+            "timeline": "BIGINT",
+            "abandoned_from": "UBIGINT",
+            "abandoned_until": "UBIGINT",
+        },
+        "run_rollback_times": {**PLACE, "timeline": "BIGINT", "tier": "VARCHAR", "seconds": "DOUBLE"},
         "run_ends": {
             **PLACE,
             "score": "DOUBLE",

@@ -15,6 +15,7 @@ from esper.leyline.v1.seed_pb2 import (
     SeedFossilized,
     SeedGerminated,
     SeedProbationStarted,
+    SeedRebased,
     SeedShadowingStarted,
     SeedTrainingStarted,
     SlotEmbargoed,
@@ -75,6 +76,12 @@ def _seed_facts(event: Message) -> dict[str, object] | None:
             return {"stage": "probationary"}
         case SeedFossilized(contribution=contribution):
             return {"stage": "fossilized", "contribution": contribution}
+        case SeedRebased(state=state):
+            return {
+                "stage": word(SeedLifecycleStage, state.stage),
+                "generation": state.generation or None,
+                "blueprint_id": state.blueprint_id or None,
+            }
         case SeedCulled():
             return {
                 "stage": "culled",
@@ -99,7 +106,7 @@ def _germinated(event: SeedGerminated) -> dict[str, object]:
 
 SEEDS = Projection(
     name="seeds",
-    version=1,
+    version=2,
     tables={
         "seed_events": {
             **PLACE,

@@ -6,11 +6,21 @@ WITH starts AS (
 ), last_epochs AS (
     SELECT * FROM host_epochs QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY epoch DESC, position DESC) = 1
 ), scores AS (
-    SELECT run_id, max(score) AS best_score FROM host_epochs GROUP BY run_id
+    SELECT host.run_id, max(host.score) AS best_score FROM host_epochs AS host
+    WHERE NOT EXISTS (
+        SELECT 1 FROM run_rollbacks AS rolled
+        WHERE rolled.run_id = host.run_id AND host.position BETWEEN rolled.abandoned_from AND rolled.abandoned_until
+    ) GROUP BY host.run_id
+), rolled_back AS (
+    SELECT run_id, count(*) AS rollbacks FROM run_rollbacks GROUP BY run_id
 ), grown AS (
     SELECT run_id,
         count(*) FILTER (stage = 'germinated') AS germinated,
-        count(*) FILTER (stage = 'fossilized') AS kept,
+        count(*) FILTER (event = 'SeedFossilized' AND NOT EXISTS (
+            SELECT 1 FROM run_rollbacks AS rolled
+            WHERE rolled.run_id = seed_events.run_id
+                AND seed_events.position BETWEEN rolled.abandoned_from AND rolled.abandoned_until
+        )) AS kept,
         count(*) FILTER (stage = 'culled') AS culled
     FROM seed_events GROUP BY run_id
 ), resumed AS (
@@ -42,6 +52,7 @@ SELECT
     coalesce(grown.kept, 0) AS kept,
     coalesce(grown.culled, 0) AS culled,
     coalesce(resumed.resumes, 0) AS resumes,
+    coalesce(rolled_back.rollbacks, 0) AS rollbacks,
     ends.overhead_ratio,
     written.events,
     written.first_position,
@@ -57,4 +68,5 @@ LEFT JOIN scores USING (run_id)
 LEFT JOIN grown USING (run_id)
 LEFT JOIN resumed USING (run_id)
 LEFT JOIN forks USING (run_id)
+LEFT JOIN rolled_back USING (run_id)
 ORDER BY starts.position

@@ -1,6 +1,11 @@
 -- One row per seed that ever germinated: where it lived, when it passed each stage, and why it was kept or removed.
 WITH lives AS (
     SELECT *,
+        EXISTS (
+            SELECT 1 FROM run_rollbacks AS rolled
+            WHERE rolled.run_id = seed_events.run_id
+                AND seed_events.position BETWEEN rolled.abandoned_from AND rolled.abandoned_until
+        ) AS abandoned,
         last_value(generation IGNORE NULLS) OVER life AS life,
         first_value(site IGNORE NULLS) OVER (PARTITION BY run_id, seed_id ORDER BY position, index) AS label
     FROM seed_events
@@ -15,9 +20,12 @@ SELECT
     any_value(blend_mode) AS blend_mode,
     arg_max(stage, (position, index)) FILTER (stage IS NOT NULL) AS stage,
     CASE
-        WHEN count(*) FILTER (stage = 'fossilized') > 0 THEN 'kept'
-        WHEN count(*) FILTER (stage = 'culled') > 0 THEN 'culled'
-        ELSE 'growing'
+        WHEN bool_and(abandoned) THEN 'abandoned'
+        ELSE CASE arg_max(stage, (position, index)) FILTER (stage IN ('fossilized', 'culled') OR event = 'SeedRebased')
+            WHEN 'fossilized' THEN 'kept'
+            WHEN 'culled' THEN 'culled'
+            ELSE 'growing'
+        END
     END AS outcome,
     any_value(parameters) AS parameters,
     any_value(contribution) AS contribution,

@@ -16,7 +16,9 @@ from esper.leyline.v1.policy_pb2 import (
     DecisionMissed,
     DecisionWithdrawn,
     JudgeEpoch,
+    MemoryRebased,
     MissDecision,
+    RebaseMemory,
     WithdrawDecision,
 )
 from esper.tamiyo.errors import PolicyRuleBroken
@@ -25,7 +27,7 @@ from esper.tamiyo.rules.judgement import judgement
 from esper.tamiyo.rules.memory import LOST, SCORE, PolicyEvent, PolicyState, remember
 from esper.tamiyo.rules.settings import HeuristicSettings
 
-PolicyCommand: TypeAlias = JudgeEpoch | MissDecision | WithdrawDecision
+PolicyCommand: TypeAlias = JudgeEpoch | MissDecision | WithdrawDecision | RebaseMemory
 
 
 def policy(settings: HeuristicSettings) -> Decider[PolicyState, PolicyCommand, PolicyEvent]:
@@ -43,6 +45,8 @@ def policy(settings: HeuristicSettings) -> Decider[PolicyState, PolicyCommand, P
                 return [_withdrawn(command)]
             case MissDecision():
                 return [DecisionMissed(at=command.at, reason=command.reason)]
+            case RebaseMemory():
+                return [MemoryRebased(at=command.at, timeline=command.timeline, memory=command.memory)]
             case JudgeEpoch():
                 return list[PolicyEvent](_judged(settings, state, command))
             case _:

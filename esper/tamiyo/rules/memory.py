@@ -6,9 +6,19 @@ import msgspec
 from msgspec.structs import replace
 
 from esper.leyline.v1.enums_pb2 import DecisionAction as Action
-from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, DecisionWithdrawn
+from esper.leyline.v1.policy_pb2 import (
+    DecisionMade,
+    DecisionMissed,
+    DecisionWithdrawn,
+    Memory,
+    MemoryRebased,
+    RememberedAction,
+    RememberedFailures,
+    RememberedLife,
+    RememberedPenalty,
+)
 
-PolicyEvent: TypeAlias = DecisionMade | DecisionMissed | DecisionWithdrawn
+PolicyEvent: TypeAlias = DecisionMade | DecisionMissed | DecisionWithdrawn | MemoryRebased
 
 # Names among a decision's inputs that the memory itself reads back.
 SCORE, GENERATION, LOST = "score", "generation", "lost"
@@ -48,6 +58,7 @@ class PolicyState(msgspec.Struct, frozen=True):
     failures: dict[tuple[str, str], int] = {}
     last: dict[str, Action] = {}
     missed: int = 0
+    timeline: int = 0
 
     def life(self, seed_id: str, generation: int, blueprint_id: str) -> Life | None:
         """Return what is remembered of this very seed; None if the controller did not germinate it."""
@@ -68,6 +79,8 @@ def remember(state: PolicyState, event: PolicyEvent, *, per_cull: float, kept_pe
             return _unended(state, event, per_cull, kept_per_epoch)
         case DecisionWithdrawn():
             return state
+        case MemoryRebased(memory=memory, timeline=timeline):
+            return replace(_recalled(memory), epoch=state.epoch, timeline=timeline)
         case DecisionMade(at=at, seed_id=seed_id, action=action):
             state = replace(state, epoch=max(state.epoch, at.epoch), last={**state.last, seed_id: action})
             if action == Action.DECISION_ACTION_GERMINATE:
@@ -118,3 +131,49 @@ def _unended(state: PolicyState, event: DecisionWithdrawn, per_cull: float, kept
 def _with_end(state: PolicyState, seed_id: str, *, ended: bool) -> dict[str, Life]:
     life = state.lives.get(seed_id)
     return state.lives if life is None else {**state.lives, seed_id: replace(life, ended=ended)}
+
+
+def memory_of(state: PolicyState, epochs: int) -> Memory:
+    """Return what *state* remembers, with its epochs moved on by *epochs*: a rollback turns no clock back."""
+    return Memory(
+        lives=[
+            RememberedLife(
+                seed_id=seed_id,
+                generation=life.generation,
+                blueprint_id=life.blueprint_id,
+                germinated_epoch=life.germinated_epoch + epochs,
+                score_at_germination=life.score_at_germination,
+                ended=life.ended,
+            )
+            for seed_id, life in state.lives.items()
+        ],
+        penalties=[
+            RememberedPenalty(blueprint_id=blueprint_id, amount=penalty.amount, epoch=penalty.epoch + epochs)
+            for blueprint_id, penalty in state.penalties.items()
+        ],
+        failures=[
+            RememberedFailures(seed_id=seed_id, blueprint_id=blueprint_id, count=count)
+            for (seed_id, blueprint_id), count in state.failures.items()
+        ],
+        last=[RememberedAction(seed_id=seed_id, action=action) for seed_id, action in state.last.items()],
+        missed=state.missed,
+    )
+
+
+def _recalled(memory: Memory) -> PolicyState:
+    return PolicyState(
+        lives={
+            life.seed_id: Life(
+                generation=life.generation,
+                blueprint_id=life.blueprint_id,
+                germinated_epoch=life.germinated_epoch,
+                score_at_germination=life.score_at_germination if life.HasField("score_at_germination") else None,
+                ended=life.ended,
+            )
+            for life in memory.lives
+        },
+        penalties={owed.blueprint_id: Penalty(owed.amount, owed.epoch) for owed in memory.penalties},
+        failures={(failed.seed_id, failed.blueprint_id): failed.count for failed in memory.failures},
+        last={done.seed_id: done.action for done in memory.last},
+        missed=memory.missed,
+    )

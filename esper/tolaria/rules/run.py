@@ -6,12 +6,14 @@ import msgspec
 from msgspec.structs import replace
 
 from esper.leyline.decider import Decider, RuleBroken
+from esper.leyline.v1.enums_pb2 import RollbackMode
 from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
     Checkpoint,
     CheckpointCommitted,
     CommitCheckpoint,
     CompleteFork,
+    CompleteRollback,
     DeferChange,
     EndEpoch,
     EpochEnded,
@@ -20,11 +22,14 @@ from esper.leyline.v1.run_pb2 import (
     FinishRun,
     RecordBranch,
     ResumeRun,
+    RollbackCompleted,
+    RollBackRun,
     RunBranched,
     RunFacts,
     RunFinished,
     RunForked,
     RunResumed,
+    RunRolledBack,
     RunStarted,
     RunSummary,
     SkipEpochs,
@@ -41,6 +46,8 @@ RunCommand: TypeAlias = (
     | ResumeRun
     | CompleteFork
     | RecordBranch
+    | RollBackRun
+    | CompleteRollback
     | FinishRun
 )
 RunEvent: TypeAlias = (
@@ -52,6 +59,8 @@ RunEvent: TypeAlias = (
     | RunResumed
     | RunForked
     | RunBranched
+    | RunRolledBack
+    | RollbackCompleted
     | RunFinished
 )
 
@@ -60,7 +69,9 @@ class Run(msgspec.Struct, frozen=True):
     """A training run, folded from its stream.
 
     `epoch` and `step` are the furthest that any attempt has recorded: a resumed run repeats what was recorded after
-    its checkpoint under the same command ids, and so decides anew only from there on.
+    its checkpoint under the same command ids, and so decides anew only from there on. A rollback does not turn these
+    clocks back; it begins a new `timeline`, in which `last_epoch` is what it was. `blessed` names the checkpoints that
+    a rollback may go back to.
     """
 
     facts: RunFacts | None = None
@@ -75,6 +86,8 @@ class Run(msgspec.Struct, frozen=True):
     summary: RunSummary | None = None
     forked: bool = False
     branches: tuple[str, ...] = ()
+    timeline: int = 0
+    blessed: frozenset[str] = frozenset()
 
     @property
     def started(self) -> bool:
@@ -124,6 +137,7 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
             return _skipped(run, command)
         case CommitCheckpoint(checkpoint=checkpoint):
             _refuse_backwards(run, command, checkpoint.at)
+            _refuse_other_timeline(run, command, checkpoint.timeline)
             return [CheckpointCommitted(checkpoint=checkpoint)]
         case DeferChange():
             return [_deferred(command)]
@@ -134,6 +148,13 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
         case RecordBranch(run_id=run_id):
             branched = RunBranched(run_id=run_id, position=command.position, checkpoint_id=command.checkpoint_id)
             return [] if run_id in run.branches else [branched]
+        case RollBackRun():
+            return [_rolled_back(run, command)]
+        case CompleteRollback():
+            _refuse_other_timeline(run, command, command.timeline)
+            return [
+                RollbackCompleted(at=command.at, timeline=command.timeline, tier=command.tier, seconds=command.seconds)
+            ]
         case FinishRun(summary=summary):
             _refuse_backwards(run, command, summary.at)
             return [RunFinished(summary=summary)]
@@ -201,6 +222,34 @@ def _resumed(run: Run, command: ResumeRun) -> RunResumed:
     return RunResumed(checkpoint_id=command.checkpoint_id, at=command.at, attempt=command.attempt)
 
 
+def _refuse_other_timeline(run: Run, command: RunCommand, timeline: int) -> None:
+    if timeline != run.timeline:
+        raise RunRuleBroken(
+            command, f"it belongs to timeline {timeline}, and the run was rolled back to begin timeline {run.timeline}"
+        )
+
+
+def _rolled_back(run: Run, command: RollBackRun) -> RunRolledBack:
+    _refuse_other_timeline(run, command, command.timeline - 1)
+    _refuse_backwards(run, command, command.at)
+    if command.checkpoint_id not in run.blessed:
+        raise RunRuleBroken(command, f"this run has no blessed checkpoint {command.checkpoint_id!r}")
+    if command.mode == RollbackMode.ROLLBACK_MODE_UNSPECIFIED:
+        raise RunRuleBroken(command, "whether to restore or to stabilise is not said")
+    return RunRolledBack(
+        at=command.at,
+        checkpoint_id=command.checkpoint_id,
+        to=command.to,
+        mode=command.mode,
+        tier=command.tier,
+        reason=command.reason,
+        timeline=command.timeline,
+        abandoned_from=command.abandoned_from,
+        abandoned_until=command.abandoned_until,
+        last_epoch=command.last_epoch if command.HasField("last_epoch") else None,
+    )
+
+
 def evolve(run: Run, event: RunEvent) -> Run:
     """Fold one recorded fact into *run*. Total: history is never refused."""
     match event:
@@ -212,7 +261,8 @@ def evolve(run: Run, event: RunEvent) -> Run:
             return replace(_reached(run, at), epoch=at.epoch, skipped=run.skipped + 1 + at.epoch - event.first_epoch)
         case CheckpointCommitted(checkpoint=checkpoint):
             known = run.checkpoints | {checkpoint.checkpoint_id}
-            return replace(_reached(run, checkpoint.at), last_checkpoint=checkpoint, checkpoints=known)
+            blessed = run.blessed | {checkpoint.checkpoint_id} if checkpoint.blessed else run.blessed
+            return replace(_reached(run, checkpoint.at), last_checkpoint=checkpoint, checkpoints=known, blessed=blessed)
         case ChangeDeferred():
             return replace(run, deferred=run.deferred + 1)
         case RunResumed():
@@ -221,6 +271,11 @@ def evolve(run: Run, event: RunEvent) -> Run:
             return replace(run, forked=True)
         case RunBranched(run_id=run_id):
             return replace(run, branches=(*run.branches, run_id))
+        case RunRolledBack():
+            last_epoch = event.last_epoch if event.HasField("last_epoch") else None
+            return replace(_reached(run, event.at), timeline=event.timeline, last_epoch=last_epoch)
+        case RollbackCompleted():
+            return run
         case RunFinished(summary=summary):
             return replace(_reached(run, summary.at), summary=summary)
         case _:
