@@ -1,7 +1,7 @@
 """An order of the data that can be saved and taken up again, also in the middle of an epoch."""
 
 from collections.abc import Iterator, Mapping, Sized
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import Sampler
@@ -53,5 +53,5 @@ class ResumableSampler(Sampler[int]):
         if not self._shuffle:
             return list(range(len(self._data)))
         generator = torch.Generator().manual_seed((self._seed * EPOCHS_APART + self.epoch) % 2**63)
-        order_N: list[int] = torch.randperm(len(self._data), generator=generator).tolist()
-        return order_N
+        order_N: Any = torch.randperm(len(self._data), generator=generator)
+        return cast("list[int]", order_N.tolist())
