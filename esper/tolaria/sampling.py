@@ -53,4 +53,5 @@ class ResumableSampler(Sampler[int]):
         if not self._shuffle:
             return list(range(len(self._data)))
         generator = torch.Generator().manual_seed((self._seed * EPOCHS_APART + self.epoch) % 2**63)
-        return cast("list[int]", torch.randperm(len(self._data), generator=generator).tolist())
+        order_N: Any = torch.randperm(len(self._data), generator=generator)
+        return cast("list[int]", order_N.tolist())

@@ -12,7 +12,8 @@ import esper
 from actors.stack import StackNotReady
 from esper.kasmina.errors import KasminaError
 from esper.tolaria.checkpoint import CheckpointBroken
-from ops.cli.errors import CommandFailed, NoLog
+from ops.cli.errors import CommandFailed
+from ops.cli.log import place_of
 from ops.cli.options import DEFAULTS, Options
 from ops.cli.output import print_json, print_line, say
 
@@ -43,9 +44,8 @@ def bake(
         at: Take the last checkpoint up to this position; the newest if left out.
         fold_linear: Add kept seeds that are linear maps into the layers they follow.
     """
-    if options.log is None and not (options.folder / "nats").is_dir():
-        raise NoLog(options.folder)
     build = _builder(model)
+    place_of(options)
     try:
         grown = esper.load(build(), run, at=at, log=options.log or "embedded", folder=options.folder)
         plain = esper.unwrap(grown, fold_linear=fold_linear)

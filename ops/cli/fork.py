@@ -7,7 +7,8 @@ from cyclopts import Parameter
 import esper
 from actors.stack import StackNotReady
 from ops.cli.chronicle import SHORT
-from ops.cli.errors import CommandFailed, NoLog
+from ops.cli.errors import CommandFailed
+from ops.cli.log import place_of
 from ops.cli.options import DEFAULTS, Options
 from ops.cli.output import print_json, print_line, say
 
@@ -29,9 +30,8 @@ def fork(
         at: The last position to take over; the newest if left out.
         set: A growth setting that is other in the fork: policy.min_epoch=5. May be given several times.
     """
-    if options.log is None and not (options.folder / "nats").is_dir():
-        raise NoLog(options.folder)
     settings = dict(_pair(text) for text in set)
+    place_of(options)
     try:
         made = esper.fork(run, at=at, settings=settings, log=options.log or "embedded", folder=options.folder)
     except (esper.EsperError, StackNotReady) as error:

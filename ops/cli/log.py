@@ -63,7 +63,7 @@ async def open_log(options: Options, user: str = READER) -> AsyncGenerator[OpenL
         LogCorrupt: its files are damaged so that no server should be started on them.
         LogUnreachable: there is one, but it cannot be read now.
     """
-    place = _place(options)
+    place = place_of(options)
     async with _serving(options, place, user) as server:
         try:
             log = await connect(server.url, keys=place.keys, types=EVENTS, commands=COMMANDS, login=server.login)
@@ -87,8 +87,12 @@ async def open_log(options: Options, user: str = READER) -> AsyncGenerator[OpenL
                 await asyncio.to_thread(shared.close)
 
 
-def _place(options: Options) -> Place:
-    """Return the folder's place without making one: reading must not leave an empty log or a new key behind."""
+def place_of(options: Options) -> Place:
+    """Return the folder's place without making one: reading must not leave an empty log or a new key behind.
+
+    Raises:
+        NoLog, LogUnreachable: there is no log in it, or not the key that signed it.
+    """
     folder = options.folder
     if options.log is None and not (folder / "nats").is_dir():
         raise NoLog(folder)

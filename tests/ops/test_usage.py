@@ -35,6 +35,36 @@ def test_a_log_without_its_key_is_not_given_a_new_one(esper: Esper, tmp_path: Pa
     assert not (tmp_path / "key").exists()
 
 
+FORK = ("fork", "latest")
+BAKE = ("bake", "latest", "-o", "baked", "--model", "tests.api.hosts:narrow")
+
+
+@pytest.mark.parametrize("command", [FORK, BAKE])
+def test_what_needs_a_log_makes_none_and_no_key(esper: Esper, tmp_path: Path, command: tuple[str, ...]) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert esper(*command, "--folder", str(nowhere)).code == 3
+    assert not nowhere.exists()
+    (nowhere / "nats").mkdir(parents=True)
+    assert esper(*command, "--folder", str(nowhere)).code == 3
+    assert not (nowhere / "key").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ((*FORK, "--set", "policy.min_epoch"), "is not name=value"),
+        ((*BAKE[:-1], "tests.api.hosts"), "is not module:function"),
+        ((*BAKE[:-1], "tests.api.hosts:nobody"), "cannot be imported from here"),
+        (("replay", "latest", "train.py"), "with --retrain only"),
+        (("replay", "latest", "--retrain"), "needs the training script"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_said(esper: Esper, arguments: tuple[str, ...], why: str) -> None:
+    ran = esper(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert why in ran.err
+
+
 def test_a_server_that_is_not_there_is_exit_code_3(esper: Esper) -> None:
     assert esper("runs", "--log", "nats://127.0.0.1:1").code == 3
 
@@ -48,7 +78,20 @@ def test_wrong_usage_is_exit_code_2(esper: Esper, arguments: tuple[str, ...]) ->
 
 def test_help_lists_every_command_with_its_purpose(esper: Esper) -> None:
     out = esper("--help").out
-    for command in ("runs", "events", "replay", "why", "query", "project", "up", "down", "status", "version"):
+    for command in (
+        "runs",
+        "events",
+        "replay",
+        "fork",
+        "bake",
+        "why",
+        "query",
+        "project",
+        "up",
+        "down",
+        "status",
+        "version",
+    ):
         assert f" {command} " in out
 
 
