@@ -19,6 +19,9 @@ from esper.leyline.v1.run_pb2 import (
     EpochFacts,
     EpochsSkipped,
     FinishRun,
+    FreezeGrowth,
+    GrowthFrozen,
+    GrowthThawed,
     ResumeRun,
     RollbackCompleted,
     RollBackRun,
@@ -30,6 +33,7 @@ from esper.leyline.v1.run_pb2 import (
     RunSummary,
     SkipEpochs,
     StartRun,
+    ThawGrowth,
 )
 from esper.leyline.v1.site_pb2 import Moment
 
@@ -42,6 +46,8 @@ RunCommand: TypeAlias = (
     | ResumeRun
     | RollBackRun
     | CompleteRollback
+    | FreezeGrowth
+    | ThawGrowth
     | FinishRun
 )
 RunEvent: TypeAlias = (
@@ -53,6 +59,8 @@ RunEvent: TypeAlias = (
     | RunResumed
     | RunRolledBack
     | RollbackCompleted
+    | GrowthFrozen
+    | GrowthThawed
     | RunFinished
 )
 
@@ -78,6 +86,8 @@ class Run(msgspec.Struct, frozen=True):
     summary: RunSummary | None = None
     timeline: int = 0
     blessed: frozenset[str] = frozenset()
+    # Why nothing may grow; empty while it may.
+    frozen: str = ""
 
     @property
     def started(self) -> bool:
@@ -135,6 +145,8 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
             return [
                 RollbackCompleted(at=command.at, timeline=command.timeline, tier=command.tier, seconds=command.seconds)
             ]
+        case FreezeGrowth() | ThawGrowth():
+            return _froze(run, command)
         case FinishRun(summary=summary):
             _refuse_backwards(run, command, summary.at)
             return [RunFinished(summary=summary)]
@@ -221,6 +233,18 @@ def _rolled_back(run: Run, command: RollBackRun) -> RunRolledBack:
     )
 
 
+def _froze(run: Run, command: FreezeGrowth | ThawGrowth) -> list[RunEvent]:
+    match command:
+        case FreezeGrowth() if not run.frozen:
+            return [
+                GrowthFrozen(at=command.at, reason=command.reason, raised_at_ns=command.raised_at_ns, late=command.late)
+            ]
+        case ThawGrowth() if run.frozen:
+            return [GrowthThawed(at=command.at, reason=command.reason)]
+        case _:
+            return []
+
+
 def evolve(run: Run, event: RunEvent) -> Run:
     """Fold one recorded fact into *run*. Total: history is never refused."""
     match event:
@@ -243,6 +267,10 @@ def evolve(run: Run, event: RunEvent) -> Run:
             return replace(_reached(run, event.at), timeline=event.timeline, last_epoch=last_epoch)
         case RollbackCompleted():
             return run
+        case GrowthFrozen(reason=reason):
+            return replace(run, frozen=reason)
+        case GrowthThawed():
+            return replace(run, frozen="")
         case RunFinished(summary=summary):
             return replace(_reached(run, summary.at), summary=summary)
         case _:
