@@ -29,12 +29,14 @@ from esper.leyline.v1.run_pb2 import (
     EpochEnded,
     EpochFacts,
     EpochsSkipped,
+    FreezeGrowth,
     ResumeRun,
     RollBackRun,
     RunFacts,
     RunFinished,
     RunRolledBack,
     StartRun,
+    ThawGrowth,
 )
 from esper.leyline.v1.seed_pb2 import GerminateSeed, RefuseSeedCommand, RegisterSlot, SeedCommandRefused
 from esper.leyline.v1.site_pb2 import Moment, Site
@@ -312,6 +314,22 @@ class Trainer:
             await self._learn(one.seed_id)
             self._doubtful.discard(one.seed_id)
         return told
+
+    async def freeze(self, command: FreezeGrowth) -> None:
+        """Record that growth was frozen."""
+        await self._tell_run(command, f"freeze/{command.raised_at_ns}")
+
+    async def thaw(self, command: ThawGrowth) -> None:
+        """Record that growth goes on."""
+        await self._tell_run(command, f"thaw/{command.at.step}/{command.at.epoch}")
+
+    def misses(self, epoch: int) -> None:
+        """Note that nothing is to be decided upon *epoch*: its missed decision is on its way to the log."""
+        self._missed_epochs.add(epoch)
+
+    def holds(self, at: Moment) -> bool:
+        """Whether *at* is on record already, as the end of an epoch or before one."""
+        return Instant.of(at) <= self._horizon
 
     async def close_reports(self) -> None:
         """Close what a run that has ended left open because its process died right then; nothing is closed twice."""

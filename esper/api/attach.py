@@ -30,6 +30,7 @@ from actors.streams import run_stream
 from actors.timeline import lineage_at
 from actors.trainer import Trainer
 from actors.voice import Voice
+from esper.api.brake import Brake
 from esper.api.checkpoints import Checkpoints
 from esper.api.errors import (
     AttachedAlready,
@@ -208,10 +209,11 @@ def _session(
     decides = policy(settings.policy) if script.controller == HEURISTIC else None
     voice = Voice(opened.log, run_id, SystemClock(), AggregateCache(snapshots=place.snapshots))
     trainer = Trainer(voice, outbox, place.keys, rules=Rules(seed_rules(settings.gates), decides), sanity=sanity)
+    brake = Brake(SystemClock(), RUN.fold(cast(Any, one.event) for one in begun or ()).frozen)
     governor, ask = Governor(settings.vitals), partial(call, timeout_s=settings.decision_wait_s)
     checkpoints = Checkpoints(trainer, place, growth, governor, script, ask)
     rollbacks = Rollbacks(trainer, growth, checkpoints, governor, script, ask)
-    fences = Fences(opened.loop, trainer, growth, place, model, settings, rollbacks)
+    fences = Fences(opened.loop, trainer, growth, place, model, settings, rollbacks, brake)
     if begun is None:
         last = _start(facts, trainer, fences, checkpoints, rollbacks, call)
     else:

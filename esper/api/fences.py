@@ -12,6 +12,7 @@ from actors.place import Place
 from actors.timeline import Rollback
 from actors.tracing import span
 from actors.trainer import Answer, Fence, Trainer
+from esper.api.brake import Brake
 from esper.api.errors import KernelLost
 from esper.api.growth import Growth
 from esper.api.kernels import Opened, kernel_spec, open_verified
@@ -23,7 +24,7 @@ from esper.leyline.v1.enums_pb2 import CullInitiator, RollbackMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.kernel_pb2 import KernelRejected
 from esper.leyline.v1.policy_pb2 import Candidate, JudgeEpoch
-from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts, RunSummary
+from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts, FreezeGrowth, RunSummary, ThawGrowth
 from esper.leyline.v1.seed_pb2 import (
     AttachKernel,
     BeginProbation,
@@ -73,8 +74,10 @@ class Fences:
         model: nn.Module,
         settings: GrowthSettings,
         rollbacks: Rollbacks,
+        brake: Brake,
     ) -> None:
         self.closed_because = ""
+        self.brake = brake
         self._loop, self._trainer, self._growth = loop, trainer, growth
         self._place, self._model, self._settings = place, model, settings
         self._rollbacks = rollbacks
@@ -143,10 +146,11 @@ class Fences:
         if self._rollbacks.shown != before:
             # What the seeds' state called for at this step was answered before the rollback was decided.
             return
+        self._record_freeze(at)
         for seed_id in self._growth.alive:
             if self.closed_because:
                 return
-            if self._trainer.settled(seed_id, at):
+            if self._trainer.settled(seed_id, at) or (self.brake.pulled and not self._growth.slots[seed_id].failed):
                 continue
             due = self._due(seed_id, at)
             if due is not None:
@@ -159,6 +163,28 @@ class Fences:
         self._try(lambda: self.call(self._trainer.handover.drain()))
         if not self.closed_because:
             self._try(lambda: self._show_overdue(at))
+        self._record_freeze(at)
+
+    def _record_freeze(self, at: Moment) -> None:
+        """Let the event follow the brake. It was late if the log did not answer at the first fence after it."""
+        pulled = self.brake.pulled
+        if pulled is None or self.brake.recorded or self._trainer.repeats(at):
+            return
+        if not self.closed_because:
+            command = FreezeGrowth(at=at, reason=pulled.reason, raised_at_ns=pulled.raised_at_ns, late=self.brake.late)
+            self._try(lambda: self.call(self._trainer.freeze(command)))
+        self.brake.recorded = not self.closed_because
+        self.brake.late = bool(self.closed_because)
+
+    def thaw(self, reason: str, at: Moment) -> bool:
+        """Record that growth goes on, and let it; False if the log did not answer, and it stays frozen."""
+        self._record_freeze(at)
+        if self.brake.recorded:
+            self._try(lambda: self.call(self._trainer.thaw(ThawGrowth(at=at, reason=reason))))
+        if self.closed_because:
+            return False
+        self.brake.release()
+        return True
 
     def at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
         """Record the epoch, hear Tamiyo and make her acknowledged decisions true; None if no answer came in time.
@@ -183,10 +209,14 @@ class Fences:
         if not kept:
             told = (self.closed_because, "the outbox is full: this epoch is counted, its facts are lost")
             self.closed_because = "; ".join(why for why in told if why)
+        frozen = None if self._trainer.holds(facts.at) else self.brake.pulled
+        if kept and frozen is not None:
+            handover.put_miss(facts.at, f"growth is frozen: {frozen.reason}")
+            self._trainer.misses(facts.at.epoch)
         if not self.closed_because:
             fence = self._try(lambda: self.call(self._trainer.end_epoch(facts, offered, judge)))
         if fence is None:
-            if kept:
+            if kept and frozen is None:
                 handover.put_miss(facts.at, self.closed_because)
             self._loop.spawn(handover.sync())
             return None
@@ -194,7 +224,12 @@ class Fences:
         return fence
 
     def change(self, seed_id: str, due: Due, at: Moment, actor: str = "kasmina") -> Answer | None:
-        """Ask the seed's rules for a change and make it true once acknowledged; None if no answer came in time."""
+        """Ask the seed's rules for a change and make it true once acknowledged.
+
+        None if no answer came in time, or if growth is frozen: then only a cull goes through.
+        """
+        if self.brake.pulled and not isinstance(due.command, CullSeed) and not self._trainer.settled(seed_id, at):
+            return None
         with span("change", traceparent=due.traceparent, attributes={"esper.seed": seed_id}):
             return self._try(lambda: self._asked(seed_id, due, at, actor))
 

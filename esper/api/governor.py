@@ -37,8 +37,7 @@ class Governor:
         unseen, self._unseen = self._unseen, []
         if not unseen:
             return None
-        losses = cast("list[float]", torch.stack([loss.reshape(()).double() for loss in unseen]).tolist())
-        for loss in losses:
+        for loss in _fetched(unseen):
             self.vitals, self._panic = judge(self.vitals, loss, self._limits)
             if self._panic is not None:
                 return self._panic
@@ -47,3 +46,10 @@ class Governor:
     def back_to(self, vitals: Vitals) -> None:
         """Go on from *vitals*; losses of the time that is left behind are forgotten."""
         self.vitals, self._unseen, self._panic = vitals, [], None
+
+
+def _fetched(losses: list[Tensor]) -> list[float]:
+    """Return *losses* as numbers, with one wait for their device however many they are."""
+    if losses[0].device.type == "cpu":
+        return [loss.item() for loss in losses]
+    return cast("list[float]", torch.stack([loss.reshape(()).double() for loss in losses]).tolist())

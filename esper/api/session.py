@@ -137,10 +137,11 @@ class Session:
         for line in self._growth.end_glance():
             self._say(line)
         began = perf_counter()
-        self._losses.append(loss.detach())
+        noted = loss.detach()
+        self._losses.append(noted)
         self._steps += 1
         self.global_step += 1
-        panic = self._recovery.note(self._losses[-1])
+        panic = self._recovery.note(noted)
         self._growth.step(self.global_step)
         self._observe_near_the_epochs_end()
         before_fence = perf_counter()
@@ -154,7 +155,7 @@ class Session:
             self._intervals.append(interval)
         self._measuring.step(
             self.moment(),
-            self._losses[-1],
+            noted,
             latency_s=interval,
             overhead_s=before_fence - began,
             fence_s=ended - before_fence,
@@ -233,6 +234,23 @@ class Session:
         self._forget_what_was_left_behind()
         return outcome
 
+    def freeze(self, reason: str) -> None:
+        """Let nothing grow from now on, until `thaw`: no seed germinates, blends, is watched or is kept. Any thread.
+
+        It takes effect in this process at once, whether or not the log answers; the event follows at the next step's
+        fence. Training goes on, a seed that is learning or blending goes on with that, and culls are still made. It
+        holds in a process that resumes the run, too.
+        """
+        self._fences.brake.pull(reason)
+
+    def thaw(self, reason: str = "asked for by hand") -> bool:
+        """Let growth go on. Call it from the thread that trains; False: the log did not answer, and it stays frozen.
+
+        Raises:
+            SessionClosed: outside the `with` block.
+        """
+        return self._fences.thaw(reason, self._open_moment())
+
     def _forget_what_was_left_behind(self) -> None:
         """After a rollback, losses and observations of what was abandoned count no more; the steps were made."""
         if self._recovery.noticed_rollback():
@@ -266,7 +284,8 @@ class Session:
 
     def _checkpoint_if_due(self) -> None:
         # What the log reaches beyond was checkpointed when it was new, or is about to be trained again.
-        due = self.epoch % self._settings.checkpoint_every_epochs == 0 or self._growth.fossilized() != self._kept_then
+        kept = self._settings.checkpoint_when_kept and self._growth.fossilized() != self._kept_then
+        due = kept or self.epoch % self._settings.checkpoint_every_epochs == 0
         if not due or self._fences.repeats(self.moment()):
             return
         try:

@@ -27,7 +27,8 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `decision_wait_s` bounds the wait for a decision and its acknowledgement at a fence; `kernel_wait_s` the wait
     for a kernel that was asked for, which may have to be compiled first. A wait that ends unanswered defers the
     change, and the log says so. `seed_learning_rate_ratio` times the learning rate of the optimizer's first group
-    is the rate at which a growing seed learns.
+    is the rate at which a growing seed learns. With `checkpoint_when_kept` there is a checkpoint, too, at the end of
+    each epoch in which a seed was kept.
     """
 
     gates: GateLimits = GateLimits()
@@ -37,6 +38,7 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     decision_wait_s: float = 2.0
     kernel_wait_s: float = 120.0
     checkpoint_every_epochs: int = 1
+    checkpoint_when_kept: bool = True
     embargo_epochs: int = 5
     seed_learning_rate_ratio: float = 1.0
     pressure_window_steps: int = 64

@@ -136,6 +136,8 @@ class SlotHandle:
         self._asked_at = Instant.of(at)
         due = Due(command, f"hand/{at.step}/{at.epoch}/{self._asked}")
         answer = self._fences.change(self.seed_id, due, at, actor="operator")
+        if answer is None and (pulled := self._fences.brake.pulled):
+            return Rejected(f"growth is frozen: {pulled.reason}")
         if answer is None:
             return Rejected(f"the log did not answer: {self._fences.closed_because}")
         return _told(answer, self.stage)

@@ -13,6 +13,7 @@ from esper.leyline.v1.run_pb2 import (
     RunFinished,
     RunForked,
     RunResumed,
+    RunRolledBack,
     RunStarted,
 )
 from esper.leyline.v1.seed_pb2 import SeedCulled, SeedFossilized, SeedGerminated
@@ -233,6 +234,11 @@ def _row_after(row: RunRow, recorded: Recorded) -> RunRow:
             score = facts.score if facts.HasField("score") else row.score
             return msgspec.structs.replace(
                 row, epochs=facts.at.epoch, steps=facts.at.step, score=score, parameters_now=facts.model_parameters
+            )
+        case RunRolledBack(last_epoch=then):
+            parameters = then.model_parameters or row.parameters_before
+            return msgspec.structs.replace(
+                row, score=then.score if then.HasField("score") else None, parameters_now=parameters
             )
         case SeedGerminated():
             return msgspec.structs.replace(row, germinated=row.germinated + 1)

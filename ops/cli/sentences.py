@@ -46,6 +46,8 @@ from esper.leyline.v1.run_pb2 import (
     CheckpointCommitted,
     EpochEnded,
     EpochsSkipped,
+    GrowthFrozen,
+    GrowthThawed,
     RollbackCompleted,
     RunBranched,
     RunFinished,
@@ -158,6 +160,17 @@ def _(event: RunBranched) -> str:
 @sentence.register
 def _(event: RollbackCompleted) -> str:
     return f"timeline {event.timeline} began after {event.seconds * 1000:.1f} ms, {word(RollbackTier, event.tier)} tier"
+
+
+@sentence.register
+def _(event: GrowthFrozen) -> str:
+    late = ", recorded late because the log was away" if event.late else ""
+    return f"growth is frozen: {event.reason}{late}"
+
+
+@sentence.register
+def _(event: GrowthThawed) -> str:
+    return f"growth goes on: {event.reason}"
 
 
 @sentence.register

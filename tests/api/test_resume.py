@@ -44,7 +44,7 @@ from tests.api.scripted_log import (
 
 EPOCHS = 8
 EVERY_THIRD = msgspec.structs.replace(FAST, checkpoint_every_epochs=3)
-ONLY_THE_FIRST = msgspec.structs.replace(FAST, checkpoint_every_epochs=1000)
+ONLY_THE_FIRST = msgspec.structs.replace(FAST, checkpoint_every_epochs=1000, checkpoint_when_kept=False)
 
 
 @pytest.fixture(scope="module")

@@ -397,3 +397,43 @@ class RollbackCompleted(_message.Message):
     tier: _enums_pb2.RollbackTier
     seconds: float
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., timeline: _Optional[int] = ..., tier: _Optional[_Union[_enums_pb2.RollbackTier, str]] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class FreezeGrowth(_message.Message):
+    __slots__ = ("at", "reason", "raised_at_ns", "late")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RAISED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    reason: str
+    raised_at_ns: int
+    late: bool
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., raised_at_ns: _Optional[int] = ..., late: _Optional[bool] = ...) -> None: ...
+
+class GrowthFrozen(_message.Message):
+    __slots__ = ("at", "reason", "raised_at_ns", "late")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RAISED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    reason: str
+    raised_at_ns: int
+    late: bool
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., raised_at_ns: _Optional[int] = ..., late: _Optional[bool] = ...) -> None: ...
+
+class ThawGrowth(_message.Message):
+    __slots__ = ("at", "reason")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    reason: str
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class GrowthThawed(_message.Message):
+    __slots__ = ("at", "reason")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    reason: str
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...

@@ -20,6 +20,9 @@ from esper.leyline.v1.run_pb2 import (
     EpochFacts,
     EpochsSkipped,
     FinishRun,
+    FreezeGrowth,
+    GrowthFrozen,
+    GrowthThawed,
     RecordBranch,
     ResumeRun,
     RollbackCompleted,
@@ -34,6 +37,7 @@ from esper.leyline.v1.run_pb2 import (
     RunSummary,
     SkipEpochs,
     StartRun,
+    ThawGrowth,
 )
 from esper.leyline.v1.site_pb2 import Moment
 
@@ -48,6 +52,8 @@ RunCommand: TypeAlias = (
     | RecordBranch
     | RollBackRun
     | CompleteRollback
+    | FreezeGrowth
+    | ThawGrowth
     | FinishRun
 )
 RunEvent: TypeAlias = (
@@ -61,6 +67,8 @@ RunEvent: TypeAlias = (
     | RunBranched
     | RunRolledBack
     | RollbackCompleted
+    | GrowthFrozen
+    | GrowthThawed
     | RunFinished
 )
 
@@ -88,6 +96,8 @@ class Run(msgspec.Struct, frozen=True):
     branches: tuple[str, ...] = ()
     timeline: int = 0
     blessed: frozenset[str] = frozenset()
+    # Why nothing may grow; empty while it may.
+    frozen: str = ""
 
     @property
     def started(self) -> bool:
@@ -155,6 +165,8 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
             return [
                 RollbackCompleted(at=command.at, timeline=command.timeline, tier=command.tier, seconds=command.seconds)
             ]
+        case FreezeGrowth() | ThawGrowth():
+            return _froze(run, command)
         case FinishRun(summary=summary):
             _refuse_backwards(run, command, summary.at)
             return [RunFinished(summary=summary)]
@@ -250,6 +262,18 @@ def _rolled_back(run: Run, command: RollBackRun) -> RunRolledBack:
     )
 
 
+def _froze(run: Run, command: FreezeGrowth | ThawGrowth) -> list[RunEvent]:
+    match command:
+        case FreezeGrowth() if not run.frozen:
+            return [
+                GrowthFrozen(at=command.at, reason=command.reason, raised_at_ns=command.raised_at_ns, late=command.late)
+            ]
+        case ThawGrowth() if run.frozen:
+            return [GrowthThawed(at=command.at, reason=command.reason)]
+        case _:
+            return []
+
+
 def evolve(run: Run, event: RunEvent) -> Run:
     """Fold one recorded fact into *run*. Total: history is never refused."""
     match event:
@@ -276,6 +300,10 @@ def evolve(run: Run, event: RunEvent) -> Run:
             return replace(_reached(run, event.at), timeline=event.timeline, last_epoch=last_epoch)
         case RollbackCompleted():
             return run
+        case GrowthFrozen(reason=reason):
+            return replace(run, frozen=reason)
+        case GrowthThawed():
+            return replace(run, frozen="")
         case RunFinished(summary=summary):
             return replace(_reached(run, summary.at), summary=summary)
         case _:
