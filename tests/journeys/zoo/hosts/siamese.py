@@ -18,9 +18,10 @@ class Siamese(nn.Module):
 
 HOST = Host(
     build=Siamese,
-    kept=Grown(("head.0", "head.2"), "head.0 -> head.2", "BP021"),
-    culled=Grown("encoder", "encoder", "BP002"),
+    kept=Grown(("encoder.0", "encoder.2"), "encoder.0 -> encoder.2", "BP021"),
+    culled=Grown("head.0", "head.0", "BP002"),
     data=pairs,
     loss=classified,
     kill_at_step=150,
+    learning_rate=1e-2,
 )

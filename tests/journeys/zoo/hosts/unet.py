@@ -40,7 +40,7 @@ class UNet(nn.Module):
 
 HOST = Host(
     build=UNet,
-    kept=Grown(("down1", "out"), "down1 -> out", "BP009"),
+    kept=Grown("conv1", "conv1", "BP009"),
     culled=Grown("bottom", "bottom", "BP002"),
     data=noised,
     loss=restored,
