@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from esper.api.errors import BakeRefused
 from esper.api.layer_source import constructor
 from esper.kasmina.planted import SUBMODULE
+from esper.kasmina.tracing import hooked
 
 CODE, WEIGHTS = "model.py", "model.safetensors"
 
@@ -91,7 +92,10 @@ def _source(model: fx.GraphModule) -> str:
     code = model.graph.python_code("self")
     unknown = sorted(set(code.globals) - _ALLOWED_NAMES)
     if unknown:
-        raise BakeRefused(f"its forward pass calls {', '.join(unknown)}, which are no functions of torch")
+        raise BakeRefused(
+            f"its forward pass calls {', '.join(unknown)}, which are no functions of torch; return tensors, tuples or "
+            "dictionaries, or save the unwrapped model with torch.save instead"
+        )
     name = type(model).__name__
     if not name.isidentifier() or keyword.iskeyword(name):
         raise BakeRefused(f"{name!r} is no name for a class")
@@ -109,6 +113,8 @@ def _members(model: fx.GraphModule) -> Iterator[str]:
         if node.op == "call_module" and node.target not in leaves:
             leaves.append(node.target)
             layer = model.get_submodule(node.target)
+            if hooked(layer):
+                raise BakeRefused(f"{node.target} has a hook of yours, and a file cannot hold it: take it off")
             yield f"_put(self, {node.target!r}, {constructor(node.target, layer)})"
     for name, tensor in _named_tensors(model):
         first = seen.setdefault(id(tensor), name)

@@ -48,6 +48,11 @@ class Doorway:
             visitor(module, args, kwargs)
 
 
+def is_doorway(hook: object) -> bool:
+    """Tell whether *hook* keeps a place open."""
+    return isinstance(getattr(hook, "__self__", None), Doorway)
+
+
 class Place:
     """One visitor's place in a doorway; gives it up with `remove`."""
 

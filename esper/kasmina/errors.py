@@ -91,7 +91,8 @@ class HostUnseen(KasminaError):
     def __init__(self) -> None:
         super().__init__(
             "a step was noted, and the wrapped model has not run: train the object that esper.wrap returned. If it "
-            "runs through torch.compile, declare its sites before: esper.wrap(model, sites=..., compiled=True)"
+            "runs through torch.compile, declare its sites before: esper.wrap(model, sites=..., compiled=True); if a "
+            "model of the same class was compiled before it in this process, call torch._dynamo.reset() in between"
         )
 
 

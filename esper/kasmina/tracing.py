@@ -1,15 +1,18 @@
 """A grown model's forward pass, written down as plain modules and arithmetic."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
+from esper.kasmina.doorway import is_doorway
 from esper.kasmina.errors import UnwrapRefused
 from esper.kasmina.layout import Layout
 from esper.leyline.v1.enums_pb2 import BlendMode
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Fossil(msgspec.Struct, frozen=True):
@@ -33,10 +36,11 @@ def grown_graph(model: nn.Module, fossils: Iterable[Fossil]) -> fx.Graph:
     """Return the graph of *model* with its *fossils*; torch.nn's own layers stay calls to the modules they are.
 
     Raises:
-        UnwrapRefused: the forward pass depends on values, or differs between training and evaluation.
+        UnwrapRefused: the forward pass depends on values, or differs between training and evaluation; or it runs hooks.
     """
-    flags = [(module, module.training) for module in model.modules()]
     kept = tuple(fossils)
+    _refuse_hooks(model, kept)
+    flags = [(module, module.training) for module in model.modules()]
     try:
         training, evaluation = (_traced(model.train(mode), kept) for mode in (True, False))
     finally:
@@ -48,6 +52,23 @@ def grown_graph(model: nn.Module, fossils: Iterable[Fossil]) -> fx.Graph:
             "use modules that know their mode (nn.Dropout in place of F.dropout)"
         )
     return training
+
+
+def hooked(module: nn.Module) -> bool:
+    """Tell whether a hook of the user's runs when *module* does; one that keeps a place for seeds is none of theirs."""
+    tables = (module.__dict__[name] for name in _HOOKS)
+    return any(not is_doorway(hook) for table in tables for hook in table.values())
+
+
+def _refuse_hooks(model: nn.Module, fossils: tuple[Fossil, ...]) -> None:
+    """Refuse hooks on modules that the graph does not call: tracing would run them on placeholders, then drop them."""
+    tracer = _Grafter(fossils)
+    for name, module in cast("Iterable[tuple[str, nn.Module]]", model.named_modules()):
+        if hooked(module) and not tracer.is_leaf_module(module, name):
+            raise UnwrapRefused(
+                f"{name or 'the model'} has a hook of yours, and only hooks on layers of torch.nn stay in the plain "
+                "model: take it off (`handle.remove()`), or move what it does into the forward pass"
+            )
 
 
 class _Grafter(fx.Tracer):

@@ -108,6 +108,19 @@ def test_a_layer_that_cannot_be_written_down_is_named_and_nothing_is_written(tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_a_hook_on_a_layer_stays_in_the_plain_model_and_is_refused_by_the_file(tmp_path: Path):
+    images = digits(8)[0]
+    model = grown().eval()
+    handle = model.conv.register_forward_hook(lambda _, __, output: output.clamp(max=0.1))
+    expected = model(images)
+    plain = unwrap(model)
+    assert torch.equal(plain(images), expected)
+    with pytest.raises(BakeRefused, match="conv has a hook of yours"):
+        bake(plain, tmp_path / "baked")
+    handle.remove()
+    bake(plain, tmp_path / "baked")
+
+
 def test_what_is_in_the_folder_is_not_overwritten(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("mine")
     plain = unwrap(wrap(Host(), sites=["head"]))

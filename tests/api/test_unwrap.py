@@ -185,3 +185,25 @@ def test_a_seed_in_an_element_that_cannot_be_written_down_is_refused_and_goes_on
     with pytest.raises(UnwrapRefused, match="one element of what lstm returns"):
         unwrap(model)
     assert torch.equal(model(images), before)
+
+
+def test_a_hook_that_the_plain_model_would_lose_is_refused_before_anything_runs_it():
+    class Hooked(Host):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen = 0
+            self.block = nn.Sequential(self.norm, self.act)
+            self.handle = self.block.register_forward_hook(self.note)
+
+        def note(self, *_: object) -> None:
+            self.seen += 1
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.pool(self.drop(self.block(self.conv(images)))).flatten(1))
+
+    model = wrap(Hooked(), sites=["conv"])
+    with pytest.raises(UnwrapRefused, match="block has a hook of yours"):
+        unwrap(model)
+    assert model.seen == 0
+    model.handle.remove()
+    unwrap(model)

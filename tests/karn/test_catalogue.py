@@ -51,6 +51,12 @@ def test_a_blueprint_without_parameters_takes_none():
         build(IDENTITY, {"scale": 1.0}, VECTOR, 0)
 
 
+def test_a_whole_number_may_be_given_as_one():
+    assert effective_parameters("BP-PROJ-LoRA-64", {"rank": 8}) == effective_parameters(
+        "BP-PROJ-LoRA-64", {"rank": 8.0}
+    )
+
+
 def test_parameters_left_out_take_their_defaults():
     assert effective_parameters(LOW_RANK, {"rank": 4.0}) == {"rank": 4.0, "scale": 1.0}
 
