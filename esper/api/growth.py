@@ -74,7 +74,7 @@ class Growth:
     def seedling(self, seed_id: str, module: nn.Module) -> Seedling:
         """Return *module* ready for planting in the slot of *seed_id*."""
         seed = self.seeds[seed_id]
-        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, self.learning_rate)
+        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, self.learning_rate, seed.blend)
 
     def step(self, steps_done: int) -> None:
         """Let every planted seed learn from the step that the host has just made."""

@@ -23,6 +23,6 @@ def effective_parameters(blueprint_id: str, parameters: Mapping[str, float]) -> 
         if not math.isfinite(value) or not bounds.min_value <= value <= bounds.max_value:
             why = f"it must lie between {bounds.min_value:g} and {bounds.max_value:g}"
             raise ParameterRefused(blueprint_id, name, value, why)
-        if bounds.integer and not value.is_integer():
+        if bounds.integer and not float(value).is_integer():
             raise ParameterRefused(blueprint_id, name, value, "it must be a whole number")
     return {name: parameters.get(name, bounds.default_value) for name, bounds in sorted(allowed.items())}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from esper.kasmina.adoption import adopt
-from esper.kasmina.blending import BLENDS
+from esper.kasmina.blending import Blend
 from esper.kasmina.errors import SeedFault
 from esper.kasmina.incubation import Incubator, Progress
 from esper.kasmina.isolation import shared_parameters, strangers
@@ -21,7 +21,7 @@ from esper.kasmina.tap import Crossing, Tap, in_backward
 from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.site_pb2 import Site, SiteShape
+from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
 
 SUBMODULE = "esper_"
 # A plain attribute of the model, neither module nor parameter: the seeds planted in it, by seed id.
@@ -33,6 +33,8 @@ class SeedFacts(msgspec.Struct):
 
     stage: int = int(Stage.SEED_STAGE_DORMANT)
     blend_mode: int = int(BlendMode.BLEND_MODE_UNKNOWN)
+    # The numbers of the mode, as hexadecimal Leyline bytes; empty where it has none.
+    blend: str = ""
     init_seed: int = 0
     # The site's shape, as hexadecimal Leyline bytes; known before and after a seed, too.
     shape: str = ""
@@ -49,6 +51,11 @@ class SeedFacts(msgspec.Struct):
     def site_shape(self) -> SiteShape:
         """Return the shape at the site."""
         return SiteShape.FromString(bytes.fromhex(self.shape))
+
+    def new_blend(self) -> Blend:
+        """Return the way into the host that these facts describe, as it was at the seed's birth."""
+        options = BlendOptions.FromString(bytes.fromhex(self.blend)) if self.blend else None
+        return Blend(cast("BlendMode", self.blend_mode), options, self.site_shape(), init_seed=self.init_seed)
 
     @property
     def ramp(self) -> Ramp | None:
@@ -82,7 +89,8 @@ class PlantedSeed:
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
         self._alpha = torch.tensor(facts.alpha, device=_device(self._exit, model))
         self._override: Tensor | None = None
-        self.seed.module.to(self._alpha.device)
+        for part in (self.seed.module, self.seed.blend):
+            part.to(self._alpha.device)
 
     @property
     def stage(self) -> Stage:
@@ -104,6 +112,11 @@ class PlantedSeed:
         while inside := [child for name, child in holder.named_children() if not name.startswith(SUBMODULE)]:
             holder = inside[-1]
         return holder
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the modules that the holder of a kept seed has, by name: its own, and its blend if that learned."""
+        name, blend = f"{SUBMODULE}{self.site.seed_id}", self.seed.blend
+        return {name: self.seed.module} | ({f"{name}_blend": blend} if blend.state_dict() else {})
 
     def hook(self) -> None:
         """Begin to see what flows through the site. Seeds at one exit act in the order of their sites."""
@@ -132,7 +145,8 @@ class PlantedSeed:
 
     def join(self, optimizer: Optimizer) -> None:
         """Become a part of the model, trained by *optimizer* from now on."""
-        self.holder.add_module(f"{SUBMODULE}{self.site.seed_id}", self.seed.module)
+        for name, part in self.parts().items():
+            self.holder.add_module(name, part)
         adopt(optimizer, self.seed.parameters, self.seed.optimizer)
         self.seed.optimizer = None
 
@@ -219,7 +233,7 @@ class PlantedSeed:
         with self.seed.draws.again(host if entry is None else entry):
             seed = self.seed.respond(entry, host, training=self._exit.training)
         # A copy, because autograd keeps it for the backward pass and alpha itself moves in place.
-        return BLENDS[self.seed.mode](host, seed, alpha.clone())
+        return self.seed.blend(host, seed, entry, alpha.clone())
 
     def _live(self, entry: Tensor | None, host: Tensor) -> Tensor:
         blended = self._blended(entry, host, self._alpha)
@@ -234,7 +248,7 @@ class PlantedSeed:
         try:
             with torch.no_grad():
                 seed = self.seed.respond(entry, host, training=False)
-                self.facts.meter.saw(host, BLENDS[self.seed.mode](host, seed, self._alpha))
+                self.facts.meter.saw(host, self.seed.blend(host, seed, entry, self._alpha))
         except SeedFault as fault:
             if fault.kind != "non_finite":
                 raise

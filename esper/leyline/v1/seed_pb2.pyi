@@ -15,7 +15,7 @@ class RegisterSlot(_message.Message):
     def __init__(self, site: _Optional[_Union[_site_pb2.Site, _Mapping]] = ...) -> None: ...
 
 class GerminateSeed(_message.Message):
-    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "evidence")
+    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "evidence", "blend")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class GerminateSeed(_message.Message):
     INIT_SEED_FIELD_NUMBER: _ClassVar[int]
     KERNEL_KEY_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     blueprint_id: str
     parameters: _containers.ScalarMap[str, float]
@@ -46,7 +47,8 @@ class GerminateSeed(_message.Message):
     init_seed: int
     kernel_key: str
     evidence: _containers.ScalarMap[str, float]
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., evidence: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    blend: _site_pb2.BlendOptions
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., evidence: _Optional[_Mapping[str, float]] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ...) -> None: ...
 
 class AttachKernel(_message.Message):
     __slots__ = ("at", "kernel_id", "weights_sha256", "parameter_count", "evidence")
@@ -138,6 +140,12 @@ class BeginProbation(_message.Message):
     evidence: _containers.ScalarMap[str, float]
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., evidence: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
+class PauseRamp(_message.Message):
+    __slots__ = ("at",)
+    AT_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ...) -> None: ...
+
 class RetargetAlpha(_message.Message):
     __slots__ = ("at", "alpha_target", "curve", "ramp_steps")
     AT_FIELD_NUMBER: _ClassVar[int]
@@ -227,7 +235,7 @@ class SlotRegistered(_message.Message):
     def __init__(self, site: _Optional[_Union[_site_pb2.Site, _Mapping]] = ...) -> None: ...
 
 class SeedGerminated(_message.Message):
-    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "generation")
+    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "generation", "blend")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +251,7 @@ class SeedGerminated(_message.Message):
     INIT_SEED_FIELD_NUMBER: _ClassVar[int]
     KERNEL_KEY_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     blueprint_id: str
     parameters: _containers.ScalarMap[str, float]
@@ -251,7 +260,8 @@ class SeedGerminated(_message.Message):
     init_seed: int
     kernel_key: str
     generation: int
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
+    blend: _site_pb2.BlendOptions
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., generation: _Optional[int] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ...) -> None: ...
 
 class GateEvaluated(_message.Message):
     __slots__ = ("at", "gate", "profile", "passed", "checks_passed", "checks_failed", "inputs", "thresholds")
@@ -332,6 +342,14 @@ class SeedBlendingStarted(_message.Message):
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., alpha_from: _Optional[float] = ..., alpha_target: _Optional[float] = ..., curve: _Optional[_Union[_enums_pb2.AlphaCurve, str]] = ..., ramp_steps: _Optional[int] = ...) -> None: ...
 
 class AlphaRampCompleted(_message.Message):
+    __slots__ = ("at", "alpha")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    alpha: float
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., alpha: _Optional[float] = ...) -> None: ...
+
+class AlphaRampPaused(_message.Message):
     __slots__ = ("at", "alpha")
     AT_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
