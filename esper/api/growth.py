@@ -76,11 +76,14 @@ class Growth:
         seed = self.seeds[seed_id]
         return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, self.learning_rate, seed.blend)
 
-    def step(self, steps_done: int) -> None:
-        """Let every planted seed learn from the step that the host has just made."""
-        for seed_id, slot in self.slots.items():
-            if self.seeds[seed_id].alive:
-                slot.step(steps_done)
+    def step(self, steps_done: int, since_last_s: float | None = None) -> None:
+        """Let every planted seed learn from the step that the host has just made, *since_last_s* after the last."""
+        growing = [self.slots[seed_id] for seed_id in self.alive]
+        inside = sum(slot.forward_seconds for slot in growing)
+        host = None if since_last_s is None else max(0.0, since_last_s - inside)
+        for slot in growing:
+            slot.step(steps_done)
+            slot.keep_pace(host, self._settings.max_seed_time_ratio, self._settings.seed_time_allowance_s)
 
     def apply(self, change: Change, seedling: Seedling | None) -> None:
         """Make the acknowledged *change* true in the model and fold it."""

@@ -128,7 +128,7 @@ class Session:
         began = perf_counter()
         self._losses.append(loss.detach())
         self.global_step += 1
-        self._growth.step(self.global_step)
+        self._growth.step(self.global_step, None if self._returned_at is None else began - self._returned_at)
         self._observe_near_the_epochs_end()
         before_fence = perf_counter()
         self._fences.at_step(self.moment())

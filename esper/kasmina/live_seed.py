@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch.optim import AdamW
 from esper.kasmina.blending import Blend
 from esper.kasmina.draws import OwnDraws
 from esper.kasmina.errors import SeedFault
+from esper.kasmina.pace import Pace
+from esper.kasmina.retention import Retention
+from esper.kasmina.tap import in_backward
 
 MAX_GRADIENT_NORM = 1.0
 DEFAULT_LEARNING_RATE = 1e-3
@@ -27,6 +31,7 @@ class LiveSeed:
         learning = (*module.parameters(), *blend.parameters())
         self.parameters = [parameter for parameter in learning if parameter.requires_grad]
         self.draws = OwnDraws(init_seed)
+        self.pace, self.retention = Pace(), Retention()
         self._learning_rate = learning_rate
         self.optimizer = AdamW(self.parameters, lr=DEFAULT_LEARNING_RATE) if self.parameters else None
 
@@ -43,7 +48,7 @@ class LiveSeed:
         if (first := next(self.module.parameters(), None)) is not None:
             entry = entry.to(first.dtype)
         try:
-            with self.draws.on(host.device):
+            with self.draws.on(host.device), self.pace.forward(), self._watched(entry, training=training):
                 output = self.module(entry)
         except FAULTS as fault:
             raise SeedFault("raised", f"{type(fault).__name__}: {fault}") from fault
@@ -53,6 +58,9 @@ class LiveSeed:
         if not bool(torch.isfinite(output).all()):
             raise SeedFault("non_finite", "returned infinite or undefined numbers")
         return output.to(host.dtype)
+
+    def _watched(self, entry: Tensor, *, training: bool) -> AbstractContextManager[None]:
+        return self.retention.watch(entry) if training and not in_backward() else nullcontext()
 
     def contribute(self, entry: Tensor, host: Tensor, *, training: bool) -> Tensor:
         """Return what the host's activation would gain from the seed at alpha 1; raises as `respond` does."""

@@ -12,10 +12,11 @@ from torch.optim import Optimizer
 from esper.kasmina.adoption import adopt
 from esper.kasmina.blending import Blend
 from esper.kasmina.errors import SeedFault
+from esper.kasmina.feedback import Feedback
 from esper.kasmina.incubation import Incubator, Progress
 from esper.kasmina.isolation import shared_parameters, strangers
 from esper.kasmina.live_seed import LiveSeed
-from esper.kasmina.meter import Meter
+from esper.kasmina.meter import Meter, Sizes
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Crossing, Tap, in_backward
 from esper.kasmina.window import LossScale, unscaled
@@ -89,6 +90,7 @@ class PlantedSeed:
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
         self._alpha = torch.tensor(facts.alpha, device=_device(self._exit, model))
         self._override: Tensor | None = None
+        self._feedback = Feedback(facts.meter.agreement, self._blame)
         for part in (self.seed.module, self.seed.blend):
             part.to(self._alpha.device)
 
@@ -137,6 +139,7 @@ class PlantedSeed:
         """Begin *stage*, with its measurements."""
         self.facts.stage, self.facts.ramp, self.facts.proof_due = int(stage), ramp, True
         self.facts.meter = Meter(failed=self.facts.meter.failed)
+        self._feedback = Feedback(self.facts.meter.agreement, self._blame)
         self.facts.meter.found_violations(shared_parameters(self.seed.module, self._model))
 
     def set_alpha(self, alpha: float) -> None:
@@ -164,7 +167,7 @@ class PlantedSeed:
             elif self.stage == Stage.SEED_STAGE_SHADOWING:
                 self._probe(crossing.entry, crossing.host)
             else:
-                return self._live(crossing.entry, crossing.host)
+                return self._blended(crossing.entry, crossing.host, self._alpha)
         except SeedFault as fault:
             if self._override is None:
                 self.facts.meter.fault(fault, certain=True)
@@ -175,12 +178,10 @@ class PlantedSeed:
         # The scaler lowers its scale when it has skipped a step, because a gradient was too large for the dtype.
         skipped = self._loss_scale() < self._scale
         try:
-            if self.stage == Stage.SEED_STAGE_TRAINING:
-                self._incubator.step(self.seed, self._prove if self.facts.proof_due else None)
-            elif self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
-                self.seed.drop_gradients()
-            else:
-                self.seed.descend(self._scale)
+            with self.seed.pace.step():
+                self._learn(skipped=skipped)
+            if kept := self.seed.retention.leaking():
+                raise SeedFault("leaking", kept)
         except SeedFault as fault:
             # Lessons are finite, so that a seed learning by itself has nobody else to blame. A gradient that came
             # through the host's own backward pass may be the host's trouble: it is counted, and the gates ask for it.
@@ -189,6 +190,23 @@ class PlantedSeed:
         self.facts.steps_done = steps_done
         if self.facts.ramp is not None and self.stage == Stage.SEED_STAGE_BLENDING:
             self.set_alpha(self.facts.ramp.at(steps_done))
+
+    def _learn(self, *, skipped: bool) -> None:
+        if self.stage == Stage.SEED_STAGE_TRAINING:
+            self._incubator.step(self.seed, self._prove if self.facts.proof_due else None)
+        elif self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
+            self.seed.drop_gradients()
+        else:
+            self.seed.descend(self._scale)
+
+    def keep_pace(self, host_seconds: float | None, ratio: float, allowance_s: float) -> None:
+        """Take note of how long the host's last step took. A seed that holds the training up has failed."""
+        self.seed.pace.stepped(host_seconds)
+        if slow := self.seed.pace.slow(ratio, allowance_s):
+            self.facts.meter.fault(SeedFault("slow", slow), certain=True)
+
+    def _blame(self, fault: SeedFault, certain: bool) -> None:
+        self.facts.meter.fault(fault, certain=certain)
 
     def new_epoch(self) -> None:
         """Begin an epoch's measurements; prove the isolation again."""
@@ -230,15 +248,23 @@ class PlantedSeed:
                     buffer.copy_(value)
 
     def _blended(self, entry: Tensor | None, host: Tensor, alpha: Tensor) -> Tensor:
-        with self.seed.draws.again(host if entry is None else entry):
-            seed = self.seed.respond(entry, host, training=self._exit.training)
-        # A copy, because autograd keeps it for the backward pass and alpha itself moves in place.
-        return self.seed.blend(host, seed, entry, alpha.clone())
+        if entry is None:
+            raise SeedFault("no_input", "the site's entry did not run before its exit")
+        training = self._exit.training
+        kept, live = self.stage == Stage.SEED_STAGE_FOSSILIZED, self._override is None
 
-    def _live(self, entry: Tensor | None, host: Tensor) -> Tensor:
-        blended = self._blended(entry, host, self._alpha)
-        if self.stage != Stage.SEED_STAGE_FOSSILIZED and self._is_a_batch():
-            self.facts.meter.saw(host, blended)
+        def respond(read: Tensor) -> Tensor:
+            return self.seed.respond(read, host, training=training)
+
+        with self.seed.draws.again(entry):
+            # A kept seed is a part of the model, and as free as any other.
+            seed = respond(entry) if kept else self._feedback.between(entry, respond, self._scale, training=live)
+        # A copy, because autograd keeps it for the backward pass and alpha itself moves in place.
+        blended = self.seed.blend(host, seed, entry, alpha.clone())
+        if not kept:
+            sizes = Sizes.of(host, blended)
+            if live and self._is_a_batch():
+                self.facts.meter.saw(sizes)
         return blended
 
     def _probe(self, entry: Tensor | None, host: Tensor) -> None:
@@ -247,10 +273,11 @@ class PlantedSeed:
         finite = True
         try:
             with torch.no_grad():
-                seed = self.seed.respond(entry, host, training=False)
-                self.facts.meter.saw(host, self.seed.blend(host, seed, entry, self._alpha))
+                read = None if entry is None else entry.clone()
+                seed = self.seed.respond(read, host, training=False)
+                self.facts.meter.saw(Sizes.of(host, self.seed.blend(host, seed, read, self._alpha)))
         except SeedFault as fault:
-            if fault.kind != "non_finite":
+            if fault.kind not in ("non_finite", "too_large"):
                 raise
             finite = False
             self.facts.meter.fault(fault, certain=True)

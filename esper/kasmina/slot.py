@@ -217,6 +217,20 @@ class Slot:
         if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
             self._planted.step(steps_done)
 
+    @property
+    def forward_seconds(self) -> float:
+        """Time that the growing seed took inside the host's forward passes since the last step."""
+        growing = self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED
+        return self._living().seed.pace.forward_seconds if growing else 0.0
+
+    def keep_pace(self, host_seconds: float | None, ratio: float, allowance_s: float) -> None:
+        """Fail a seed that takes more than *ratio* times the host's own step and more than *allowance_s*, lately.
+
+        *host_seconds* is what the host's last step took without its seeds; None if that is not known.
+        """
+        if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
+            self._planted.keep_pace(host_seconds, ratio, allowance_s)
+
     def new_epoch(self) -> None:
         """Begin an epoch's measurements. What a backward pass left that no step has used is dropped."""
         if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:

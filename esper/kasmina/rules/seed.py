@@ -346,20 +346,7 @@ def evolve(seed: Seed, event: SeedEvent) -> Seed:
         case SlotRegistered():
             return replace(seed, stage=Stage.SEED_STAGE_DORMANT, site=event.site)
         case SeedGerminated():
-            return _moved(
-                Seed(site=seed.site, version=seed.version),
-                Stage.SEED_STAGE_GERMINATED,
-                event.at,
-                generation=event.generation,
-                blueprint_id=event.blueprint_id,
-                parameters=dict(event.parameters),
-                blend_mode=event.blend_mode,
-                blend=event.blend if event.HasField("blend") else None,
-                shape=event.shape,
-                init_seed=event.init_seed,
-                kernel_key=event.kernel_key,
-                germinated_epoch=event.at.epoch,
-            )
+            return _planted(seed, event)
         case KernelAttached():
             return replace(seed, kernel_id=event.kernel_id, parameter_count=event.parameter_count)
         case SeedTrainingStarted():
@@ -393,6 +380,23 @@ def evolve(seed: Seed, event: SeedEvent) -> Seed:
             return seed
         case _:
             assert_never(event)
+
+
+def _planted(seed: Seed, event: SeedGerminated) -> Seed:
+    return _moved(
+        Seed(site=seed.site, version=seed.version),
+        Stage.SEED_STAGE_GERMINATED,
+        event.at,
+        generation=event.generation,
+        blueprint_id=event.blueprint_id,
+        parameters=dict(event.parameters),
+        blend_mode=event.blend_mode,
+        blend=event.blend if event.HasField("blend") else None,
+        shape=event.shape,
+        init_seed=event.init_seed,
+        kernel_key=event.kernel_key,
+        germinated_epoch=event.at.epoch,
+    )
 
 
 def _moved(seed: Seed, stage: Stage, at: Moment, **facts: object) -> Seed:
