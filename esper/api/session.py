@@ -128,7 +128,7 @@ class Session:
         began = perf_counter()
         self._losses.append(loss.detach())
         self.global_step += 1
-        self._growth.step(self.global_step, None if self._returned_at is None else began - self._returned_at)
+        self._growth.step(self.global_step)
         self._observe_near_the_epochs_end()
         before_fence = perf_counter()
         self._fences.at_step(self.moment())
@@ -204,6 +204,7 @@ class Session:
         self._observing = False
         score = self._evaluation.score()
         epoch = self.epoch + 1
+        worth = self._growth.worth(self._evaluation, score, epoch, self._run_seed)
         return EpochFacts(
             at=Moment(step=self.global_step, epoch=epoch),
             steps=len(self._losses),
@@ -211,7 +212,8 @@ class Session:
             score=score.value,
             metrics=score.metrics,
             pressures=pressures,
-            seeds=self._growth.observe(self._evaluation, score, epoch),
+            seeds=self._growth.observe(self._evaluation, score, epoch, worth),
+            coalitions=worth.coalitions,
             model_parameters=sum(parameter.numel() for parameter in self._model.parameters()),
             growing_parameters=self._growth.growing_parameters,
             step_seconds=statistics.median(self._intervals) if self._intervals else 0.0,

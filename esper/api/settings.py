@@ -13,7 +13,8 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     for a kernel that was asked for, which may have to be compiled first. A wait that ends unanswered defers the
     change, and the log says so. `seed_learning_rate_ratio` times the learning rate of the optimizer's first group
     is the rate at which a growing seed learns. A growing seed that lately takes more than `max_seed_time_ratio` times
-    the host's own step, and more than `seed_time_allowance_s`, is culled.
+    the host's own step, and more than `seed_time_allowance_s`, is culled. With more than four seeds in the
+    forward pass at most `contribution_evaluations` scores an epoch are spent on what each of them is worth.
     """
 
     gates: GateLimits = GateLimits()
@@ -24,6 +25,7 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     embargo_epochs: int = 5
     seed_learning_rate_ratio: float = 1.0
     max_seed_time_ratio: float = 4.0
-    seed_time_allowance_s: float = 0.01
+    seed_time_allowance_s: float = 0.02
+    contribution_evaluations: int = 64
     pressure_window_steps: int = 64
     pressure_window_samples: int = 8192

@@ -71,7 +71,7 @@ class Feedback:
 
     def _is_compared(self) -> bool:
         self._agreement.batches += 1
-        return self._agreement.batches % EVERY_BATCHES == 1
+        return self._agreement.batches % EVERY_BATCHES == 0
 
     def _compare(self, told: "_Told", total: Tensor) -> None:
         through_seed, told.through_seed = told.through_seed, None

@@ -4,14 +4,14 @@ import statistics
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
-from time import perf_counter
+from time import thread_time
 
 STEPS = 8
 MILLISECONDS = 1e3
 
 
 class Pace:
-    """Seconds on this process's clock: for a CUDA device what it takes to ask, not to compute."""
+    """Seconds of work of the thread that trains. Waiting does not count; of a CUDA device only what it takes to ask."""
 
     def __init__(self) -> None:
         self._forward = self._step = 0.0
@@ -27,22 +27,22 @@ class Pace:
     @contextmanager
     def forward(self) -> Generator[None]:
         """Time one pass inside the host's; inside a step of the seed's own it is part of that."""
-        began = perf_counter()
+        began = thread_time()
         try:
             yield
         finally:
             if not self._running:
-                self._forward += perf_counter() - began
+                self._forward += thread_time() - began
 
     @contextmanager
     def step(self) -> Generator[None]:
         """Time one step of the seed's own."""
-        began, self._running = perf_counter(), True
+        began, self._running = thread_time(), True
         try:
             yield
         finally:
             self._running = False
-            self._step += perf_counter() - began
+            self._step += thread_time() - began
 
     def stepped(self, host_seconds: float | None) -> None:
         """Take note of one optimizer step; None: the host's time is not known, and the step is passed over."""

@@ -173,13 +173,13 @@ class PlantedSeed:
                 self.facts.meter.fault(fault, certain=True)
         return None
 
-    def step(self, steps_done: int) -> None:
+    def step(self, steps_done: int, claims: list[Tensor]) -> None:
         """Follow one optimizer step of the host's: learn, and move alpha."""
         # The scaler lowers its scale when it has skipped a step, because a gradient was too large for the dtype.
         skipped = self._loss_scale() < self._scale
         try:
             with self.seed.pace.step():
-                self._learn(skipped=skipped)
+                self._learn(claims, skipped=skipped)
             if kept := self.seed.retention.leaking():
                 raise SeedFault("leaking", kept)
         except SeedFault as fault:
@@ -191,9 +191,9 @@ class PlantedSeed:
         if self.facts.ramp is not None and self.stage == Stage.SEED_STAGE_BLENDING:
             self.set_alpha(self.facts.ramp.at(steps_done))
 
-    def _learn(self, *, skipped: bool) -> None:
+    def _learn(self, claims: list[Tensor], *, skipped: bool) -> None:
         if self.stage == Stage.SEED_STAGE_TRAINING:
-            self._incubator.step(self.seed, self._prove if self.facts.proof_due else None)
+            self._incubator.step(self.seed, claims, self._prove if self.facts.proof_due else None)
         elif self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
             self.seed.drop_gradients()
         else:

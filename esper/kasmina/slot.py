@@ -212,10 +212,19 @@ class Slot:
             "alpha": self.alpha,
         }
 
-    def step(self, steps_done: int) -> None:
-        """Follow one optimizer step of the user's, after their backward pass: learn, and move alpha."""
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What tells whether two seeds add to one and the same tensor."""
+        return (self.site.exit_module, self.site.layout, *self.site.output)
+
+    def step(self, steps_done: int, claims: list[Tensor] | None = None) -> None:
+        """Follow one optimizer step of the user's, after their backward pass: learn, and move alpha.
+
+        *claims* is what seeds at the same `place`, stepped before this one, would bring already: this one learns what
+        they leave, and adds what it brings.
+        """
         if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
-            self._planted.step(steps_done)
+            self._planted.step(steps_done, [] if claims is None else claims)
 
     @property
     def forward_seconds(self) -> float:

@@ -140,7 +140,6 @@ def test_ten_harmful_seeds_among_twenty_do_no_harm(log: ScriptedLog, tmp_path):
 
     _, alone, _ = trained(ScriptedLog(tmp_path / "alone", log.loop), seeds=0, harmful=0)
     _, sound, _ = trained(ScriptedLog(tmp_path / "sound", log.loop), seeds=SEEDS, harmful=0)
-    print(f"score with ten of twenty harmful {poisoned:.4f}, with twenty sound {sound:.4f}, with none {alone:.4f}")
     # 397 held-out images: a standard error of about 0.012 near 0.94.
     assert poisoned > min(alone, sound) - 0.025
     assert isinstance(esper.unwrap(run.model, "host"), Deep)
