@@ -12,6 +12,7 @@ from esper.leyline.v1.enums_pb2 import SeedLifecycleGate as Gate
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.seed_pb2 import (
     AlphaRampCompleted,
+    AlphaRampPaused,
     GateEvaluated,
     KernelAttached,
     KernelAttachFailed,
@@ -51,6 +52,9 @@ def _from(*stages: Stage) -> frozenset[Stage]:
     return frozenset(stages)
 
 
+# Where alpha may be given another target; in BLENDING once it rests.
+HOLDING = (Stage.SEED_STAGE_BLENDING, Stage.SEED_STAGE_SHADOWING, Stage.SEED_STAGE_PROBATIONARY)
+
 EDGES: Mapping[type[Message], tuple[Edge, ...]] = {
     SlotRegistered: (Edge("T1", _from(Stage.SEED_STAGE_UNKNOWN)),),
     SeedGerminated: (Edge("T2", _from(Stage.SEED_STAGE_DORMANT), Gate.SEED_GATE_G0_SANITY),),
@@ -61,9 +65,10 @@ EDGES: Mapping[type[Message], tuple[Edge, ...]] = {
     ),
     SeedBlendingStarted: (
         Edge("T4", _from(Stage.SEED_STAGE_TRAINING), Gate.SEED_GATE_G2_STABILITY, later_step=True),
-        Edge("T8", _from(Stage.SEED_STAGE_SHADOWING, Stage.SEED_STAGE_PROBATIONARY), later_step=True),
+        Edge("T8", _from(*HOLDING), later_step=True),
     ),
     AlphaRampCompleted: (Edge("T5", _from(Stage.SEED_STAGE_BLENDING)),),
+    AlphaRampPaused: (Edge("T5", _from(Stage.SEED_STAGE_BLENDING)),),
     SeedShadowingStarted: (Edge("T5", _from(Stage.SEED_STAGE_BLENDING), Gate.SEED_GATE_G3_INTERFACE, later_step=True),),
     SeedProbationStarted: (
         Edge("T6", _from(Stage.SEED_STAGE_SHADOWING), Gate.SEED_GATE_G4_SYSTEM_IMPACT, later_step=True),
@@ -127,6 +132,11 @@ def _contradicted(seed: Seed, event: Message, earlier: tuple[Message, ...]) -> I
             return Illegality("a failed gate or a refused kernel in the same decision", "culled by a gate that passed")
         case SeedGerminated() if event.generation != seed.next_generation:
             return Illegality(f"generation {seed.next_generation}", f"generation {event.generation}")
+        case SeedBlendingStarted() if seed.stage == Stage.SEED_STAGE_BLENDING and not seed.alpha_holds:
+            return Illegality("a ramp that is complete or paused (T8)", "alpha is on its way")
+        case AlphaRampPaused() if seed.alpha_holds or seed.ramp is None or event.alpha != seed.ramp.at(event.at.step):
+            found = f"alpha {event.alpha}" + (" which rests already" if seed.alpha_holds else "")
+            return Illegality(f"alpha {seed.ramp.at(event.at.step) if seed.ramp else 'of a ramp'}", found)
         case AlphaRampCompleted() if seed.ramp is None or event.alpha != seed.ramp.target:
             return Illegality(f"alpha {seed.ramp.target if seed.ramp else 'of a ramp'}", f"alpha {event.alpha}")
         case _:

@@ -1,6 +1,7 @@
 """Held-out scores of the model, with seeds as they are, switched off, or at another alpha."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from numbers import Real
 
 import msgspec
@@ -55,9 +56,12 @@ class Evaluation:
             returned = self._evaluate(self._model)
         return _read(returned)
 
-    def without(self, slot: Slot) -> Score:
-        """Score the same weights with the seed of *slot* switched off."""
-        return self.at_alpha(slot, 0.0)
+    def without(self, *slots: Slot) -> Score:
+        """Score the same weights with the seeds of *slots* switched off."""
+        with ExitStack() as switched:
+            for slot in slots:
+                switched.enter_context(slot.override_alpha(0.0))
+            return self.score()
 
     def at_alpha(self, slot: Slot, alpha: float) -> Score:
         """Score the same weights with the seed of *slot* at *alpha*."""

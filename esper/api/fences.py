@@ -297,7 +297,7 @@ class Fences:
             return Due(CullSeed(at=at, reason=slot.failed, initiator=initiator), f"failed/{phase}")
         if seed.stage == Stage.SEED_STAGE_GERMINATED and at.step > seed.since_step:
             return self._kernel(seed_id, at)
-        if seed.stage == Stage.SEED_STAGE_BLENDING and seed.ramp is not None and not seed.ramp_completed:
+        if seed.stage == Stage.SEED_STAGE_BLENDING and seed.ramp is not None and not seed.alpha_holds:
             return Due(CompleteRamp(at=at), f"ramp/{phase}") if seed.ramp.completed(at.step) else None
         if seed.stage == Stage.SEED_STAGE_SHADOWING and at.step > seed.since_step:
             evidence = self._growth.probation_evidence(seed_id)

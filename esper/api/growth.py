@@ -1,11 +1,14 @@
 """The growth sites of one live model, each with the seed that its history says lives in it."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from time import thread_time
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from actors.changes import Change
+from esper.api.contributions import Contributions, Worth
 from esper.api.evaluation import Evaluation, Score
 from esper.api.settings import GrowthSettings
 from esper.api.wrap import note, survey_of
@@ -19,6 +22,7 @@ from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import CheckpointSeed, EpochFacts
 from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure, SiteShape
+from esper.tamiyo.rules.germination import init_seed
 from esper.tamiyo.rules.reports import WINDOW_EPOCHS
 
 IN_THE_FORWARD = (Stage.SEED_STAGE_BLENDING, Stage.SEED_STAGE_PROBATIONARY)
@@ -51,6 +55,7 @@ class Growth:
         self.germinated = 0
         self.culled = 0
         self._score_drop: dict[str, float] = {}
+        self._stepped_at: float | None = None
         self._model, self._optimizer, self._settings = model, optimizer, settings
 
     @property
@@ -80,13 +85,19 @@ class Growth:
     def seedling(self, seed_id: str, module: nn.Module) -> Seedling:
         """Return *module* ready for planting in the slot of *seed_id*."""
         seed = self.seeds[seed_id]
-        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, self.learning_rate)
+        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, self.learning_rate, seed.blend)
 
     def step(self, steps_done: int) -> None:
         """Let every planted seed learn from the step that the host has just made."""
-        for seed_id, slot in self.slots.items():
-            if self.seeds[seed_id].alive:
-                slot.step(steps_done)
+        growing = [self.slots[seed_id] for seed_id in self.alive]
+        claims: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
+        inside = sum(slot.forward_seconds for slot in growing)
+        # Of this thread's own work: how busy the machine is otherwise says nothing about a seed.
+        host = None if self._stepped_at is None else max(0.0, thread_time() - self._stepped_at - inside)
+        for slot in growing:
+            slot.step(steps_done, claims[slot.place])
+            slot.keep_pace(host, self._settings.max_seed_time_ratio, self._settings.seed_time_allowance_s)
+        self._stepped_at = thread_time()
 
     def apply(self, change: Change, seedling: Seedling | None) -> None:
         """Make the acknowledged *change* true in the model and fold it."""
@@ -127,7 +138,19 @@ class Growth:
             measured["score_drop"] = self._score_drop[seed_id]
         return measured
 
-    def observe(self, evaluation: Evaluation, score: Score, epoch: int) -> list[SeedObservation]:
+    def worth(self, evaluation: Evaluation, score: Score, epoch: int, run_seed: int) -> Worth:
+        """Measure what the seeds in the forward pass contribute: those blended in, and those kept a short while ago."""
+        live = {seed_id: self.slots[seed_id] for seed_id in self.seeds if self._counts(seed_id, epoch)}
+        draw = init_seed(run_seed, "contribution", epoch)
+        return Contributions(evaluation, live, score).worth(self._settings.contribution_evaluations, draw)
+
+    def _counts(self, seed_id: str, epoch: int) -> bool:
+        seed = self.seeds[seed_id]
+        if seed.stage == Stage.SEED_STAGE_FOSSILIZED:
+            return epoch - seed.since_epoch <= WINDOW_EPOCHS
+        return seed.stage in IN_THE_FORWARD and seed.ramp is not None
+
+    def observe(self, evaluation: Evaluation, score: Score, epoch: int, worth: Worth) -> list[SeedObservation]:
         """Measure every slot at the end of *epoch* (epochs ended, this one included)."""
         return [
             SeedObservation(
@@ -137,12 +160,14 @@ class Growth:
                 blueprint_id=seed.blueprint_id,
                 epochs_in_stage=epoch - seed.since_epoch,
                 alpha=self.slots[seed_id].alpha if seed.alive else 0.0,
-                measured=self._measured(seed_id, evaluation, score, epoch),
+                measured=self._measured(seed_id, evaluation, score, epoch, worth),
             )
             for seed_id, seed in self.seeds.items()
         ]
 
-    def _measured(self, seed_id: str, evaluation: Evaluation, score: Score, epoch: int) -> dict[str, float]:
+    def _measured(
+        self, seed_id: str, evaluation: Evaluation, score: Score, epoch: int, worth: Worth
+    ) -> dict[str, float]:
         seed, slot = self.seeds[seed_id], self.slots[seed_id]
         if seed.stage not in PLANTED:
             return {}
@@ -152,14 +177,13 @@ class Growth:
         if seed.stage == Stage.SEED_STAGE_TRAINING and in_stage >= self._settings.gates.min_training_epochs:
             probe = evaluation.probe(slot, score)
             measured |= {"best_alpha": probe.best_alpha, "probe_gain": probe.gain}
-        reported = seed.stage == Stage.SEED_STAGE_FOSSILIZED and in_stage <= WINDOW_EPOCHS
-        if reported:
-            measured["contribution"] = score.value - evaluation.without(slot).value
-        if seed.stage in IN_THE_FORWARD and seed.ramp is not None:
-            contribution = score.value - evaluation.without(slot).value
-            measured |= {"contribution": contribution, "score_drop": -contribution}
+        if seed_id in worth.values:
+            measured["contribution"] = worth.values[seed_id]
+        if seed_id in worth.values and seed.stage in IN_THE_FORWARD:
+            # Many seeds are not switched off one by one: then what it is worth among them has to do.
+            self._score_drop[seed_id] = worth.drops.get(seed_id, -worth.values[seed_id])
+            measured["score_drop"] = self._score_drop[seed_id]
             measured["ramp_complete"] = float(seed.ramp_completed)
-            self._score_drop[seed_id] = -contribution
         return measured
 
     def glance(self, known: Mapping[str, SiteShape]) -> None:
@@ -235,6 +259,7 @@ class Growth:
 
     def new_epoch(self) -> None:
         """Begin counting anew what is counted per epoch."""
+        self._stepped_at = None
         for seed_id in self.alive:
             self.slots[seed_id].new_epoch()
 

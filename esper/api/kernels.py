@@ -12,8 +12,10 @@ from esper.karn.catalogue import CATALOGUE, descriptor
 from esper.karn.counting import parameter_count
 from esper.karn.errors import ParameterRefused, ShapeUnsupported
 from esper.kasmina.isolation import shared_parameters, violations
+from esper.kasmina.rules.blend import adds
 from esper.kasmina.rules.seed import Seed
 from esper.leyline.canonical import kernel_key
+from esper.leyline.v1.enums_pb2 import BLEND_MODE_CONVEX, BLEND_MODE_RESIDUAL
 from esper.leyline.v1.kernel_pb2 import KernelSpec
 from esper.leyline.v1.seed_pb2 import GerminateSeed
 from esper.urza.errors import BundleRefused
@@ -71,9 +73,9 @@ def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> 
         BundleRefused: with the reason; the module was not built, or not used.
     """
     spec = kernel_spec(seed)
-    kernel = open_kernel(
-        kernel_id, spec, fetch_from(place.blobs), verify_with(place.keys), build, blend_mode=seed.blend_mode
-    )
+    # What the module returns at birth: nothing to add, or the activation itself.
+    returns = BLEND_MODE_RESIDUAL if adds(seed.blend_mode, seed.blend) else BLEND_MODE_CONVEX
+    kernel = open_kernel(kernel_id, spec, fetch_from(place.blobs), verify_with(place.keys), build, blend_mode=returns)
     declared = parameter_count(seed.blueprint_id, seed.parameters, spec.shape)
     example = torch.zeros((2, *spec.shape.input_size), dtype=getattr(torch, spec.shape.dtype))
     evidence = kernel.evidence | {

@@ -268,6 +268,7 @@ class Session:
         self._observing = False
         score = self._evaluation.score()
         epoch = self.epoch + 1
+        worth = self._growth.worth(self._evaluation, score, epoch, self._run_seed)
         return EpochFacts(
             at=Moment(step=self.global_step, epoch=epoch),
             steps=self._steps,
@@ -275,7 +276,8 @@ class Session:
             score=score.value,
             metrics=score.metrics,
             pressures=pressures,
-            seeds=self._growth.observe(self._evaluation, score, epoch),
+            seeds=self._growth.observe(self._evaluation, score, epoch, worth),
+            coalitions=worth.coalitions,
             model_parameters=sum(parameter.numel() for parameter in self._model.parameters()),
             growing_parameters=self._growth.growing_parameters,
             step_seconds=statistics.median(self._intervals) if self._intervals else 0.0,

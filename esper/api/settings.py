@@ -27,8 +27,10 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `decision_wait_s` bounds the wait for a decision and its acknowledgement at a fence; `kernel_wait_s` the wait
     for a kernel that was asked for, which may have to be compiled first. A wait that ends unanswered defers the
     change, and the log says so. `seed_learning_rate_ratio` times the learning rate of the optimizer's first group
-    is the rate at which a growing seed learns. With `checkpoint_when_kept` there is a checkpoint, too, at the end of
-    each epoch in which a seed was kept.
+    is the rate at which a growing seed learns. A growing seed that lately takes more than `max_seed_time_ratio` times
+    the host's own step, and more than `seed_time_allowance_s`, is culled. With more than four seeds in the
+    forward pass at most `contribution_evaluations` scores an epoch are spent on what each of them is worth.
+    With `checkpoint_when_kept` there is a checkpoint, too, at the end of each epoch in which a seed was kept.
     """
 
     gates: GateLimits = GateLimits()
@@ -41,6 +43,9 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     checkpoint_when_kept: bool = True
     embargo_epochs: int = 5
     seed_learning_rate_ratio: float = 1.0
+    max_seed_time_ratio: float = 4.0
+    seed_time_allowance_s: float = 0.02
+    contribution_evaluations: int = 64
     pressure_window_steps: int = 64
     pressure_window_samples: int = 8192
 

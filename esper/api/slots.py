@@ -1,7 +1,8 @@
 """Driving a growth slot by hand, with the same commands that Tamiyo sends."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import msgspec
 import torch
@@ -12,10 +13,11 @@ from esper.api.fences import Due, Fences
 from esper.api.growth import Growth
 from esper.karn.catalogue import descriptor
 from esper.karn.parameters import effective_parameters
+from esper.kasmina.rules.blend import options
 from esper.kasmina.rules.seed import Seed, SeedCommand
 from esper.kasmina.slot import Slot
 from esper.leyline.canonical import kernel_key
-from esper.leyline.v1.enums_pb2 import AlphaCurve, CullInitiator
+from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode, CullInitiator
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.kernel_pb2 import KernelSpec
 from esper.leyline.v1.seed_pb2 import (
@@ -25,9 +27,13 @@ from esper.leyline.v1.seed_pb2 import (
     FossilizeSeed,
     GateEvaluated,
     GerminateSeed,
+    PauseRamp,
+    RetargetAlpha,
     SeedCulled,
 )
-from esper.leyline.v1.site_pb2 import Moment
+from esper.leyline.v1.site_pb2 import BlendOptions, Moment, SiteShape
+
+CONFIDENCE_NUMBERS = ("steepness", "threshold", "lowest", "highest")
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -67,13 +73,24 @@ class SlotHandle:
         """The stage in one word: "dormant", "training", ..."""
         return Stage.Name(self.seed.stage).removeprefix("SEED_STAGE_").lower()
 
-    def germinate(self, blueprint_id: str, *, init_seed: int = 0, **parameters: float) -> Outcome:
+    def germinate(
+        self,
+        blueprint_id: str,
+        *,
+        init_seed: int = 0,
+        mode: str = "",
+        blend: Mapping[str, float | Sequence[float]] = MappingProxyType({}),
+        **parameters: float,
+    ) -> Outcome:
         """Germinate *blueprint_id* here; its kernel is asked for at once and attached after the next step.
 
-        The site must have been seen: `session.observe(batch)` shows every site one batch.
+        The site must have been seen: `session.observe(batch)` shows every site one batch. *mode* is how the seed's
+        output joins: "convex", "residual", "channel", "confidence", "multiply" or "gate"; without one, as the blueprint
+        has it. *blend* are the mode's numbers: `channel_shares`, or `steepness`, `threshold`, `lowest`, `highest`.
 
         Raises:
             BlueprintRefused: no such blueprint, or a parameter outside its bounds.
+            ValueError: no such mode, or a number that it does not have.
         """
         described = descriptor(blueprint_id)
         chosen = effective_parameters(blueprint_id, parameters)
@@ -97,7 +114,8 @@ class SlotHandle:
                 at=self._moment(),
                 blueprint_id=blueprint_id,
                 parameters=chosen,
-                blend_mode=described.blend_mode,
+                blend_mode=_mode(mode) if mode else described.blend_mode,
+                blend=_options(mode, blend, described.blend_mode, shape) if mode else None,
                 shape=shape,
                 init_seed=init_seed,
                 kernel_key=kernel_key(spec),
@@ -105,12 +123,28 @@ class SlotHandle:
             )
         )
 
-    def blend(self, evidence: Mapping[str, float], *, alpha: float = 1.0, steps: int = 100) -> Outcome:
-        """Let the seed in: ramp alpha to *alpha* over *steps* optimizer steps, if gate G2 passes on *evidence*."""
-        curve = AlphaCurve.ALPHA_CURVE_COSINE
+    def blend(self, evidence: Mapping[str, float], *, alpha: float = 1.0, steps: int = 100, curve: str = "") -> Outcome:
+        """Let the seed in: ramp alpha to *alpha* over *steps* optimizer steps, if gate G2 passes on *evidence*.
+
+        *curve* is "linear", "cosine" or "sigmoid"; without one cosine, and linear for a seed with a gate.
+        """
+        along = self._curve(curve)
         return self._ask(
-            BeginBlending(at=self._moment(), alpha_target=alpha, curve=curve, ramp_steps=steps, evidence=evidence)
+            BeginBlending(at=self._moment(), alpha_target=alpha, curve=along, ramp_steps=steps, evidence=evidence)
         )
+
+    def set_alpha(self, alpha: float, *, steps: int = 100, curve: str = "") -> Outcome:
+        """Move alpha to *alpha*, above 0 and at most 1, over *steps* optimizer steps, from where it rests.
+
+        It rests while the seed is shadowed or on probation, which go back to blending, and once a ramp is complete or
+        paused. To let a seed in for the first time use `blend`, to take it out `cull`.
+        """
+        along = self._curve(curve)
+        return self._ask(RetargetAlpha(at=self._moment(), alpha_target=alpha, curve=along, ramp_steps=steps))
+
+    def pause(self) -> Outcome:
+        """Stop a ramp where alpha is; `set_alpha` goes on from there."""
+        return self._ask(PauseRamp(at=self._moment()))
 
     def shadow(self, evidence: Mapping[str, float]) -> Outcome:
         """Switch the seed off for its shadow probes, if gate G3 passes on *evidence*."""
@@ -129,6 +163,11 @@ class SlotHandle:
         """Return the gate inputs that have been measured about the seed since its stage began."""
         return dict(self._slot.measured())
 
+    def _curve(self, curve: str) -> AlphaCurve:
+        if not curve:
+            curve = "linear" if self.seed.blend_mode == BlendMode.BLEND_MODE_GATE else "cosine"
+        return _named(AlphaCurve, "ALPHA_CURVE_", curve)
+
     def _ask(self, command: SeedCommand) -> Outcome:
         at = self._moment()
         # Counted per moment, so that a resumed run gives its commands the names that they had.
@@ -141,6 +180,33 @@ class SlotHandle:
         if answer is None:
             return Rejected(f"the log did not answer: {self._fences.closed_because}")
         return _told(answer, self.stage)
+
+
+def _mode(name: str) -> BlendMode:
+    return _named(BlendMode, "BLEND_MODE_", name)
+
+
+def _named(enum: Any, prefix: str, name: str) -> Any:
+    names = [each.removeprefix(prefix).lower() for each in enum.keys()[1:]]
+    if name not in names:
+        raise ValueError(f"{name!r} is none of {', '.join(names)}")
+    return enum.Value(prefix + name.upper())
+
+
+def _options(
+    mode: str, given: Mapping[str, float | Sequence[float]], natural: BlendMode, shape: SiteShape
+) -> BlendOptions:
+    chosen = options(_mode(mode), adds=natural == BlendMode.BLEND_MODE_RESIDUAL, shape=shape)
+    for name, value in given.items():
+        if name == "channel_shares" and isinstance(value, Sequence):
+            del chosen.channel_shares[:]
+            chosen.channel_shares.extend(value)
+        elif name in CONFIDENCE_NUMBERS and not isinstance(value, Sequence):
+            setattr(chosen, name, value)
+        else:
+            numbers = ", ".join(CONFIDENCE_NUMBERS)
+            raise ValueError(f"blend has a list of channel_shares, or numbers called {numbers}: not {name}={value!r}")
+    return chosen
 
 
 def _told(answer: Answer, stage: str) -> Outcome:

@@ -11,7 +11,7 @@ from esper.kasmina import doorway
 from esper.kasmina.errors import UnwrapRefused
 from esper.kasmina.folding import fold
 from esper.kasmina.layout import Layout
-from esper.kasmina.planted import PLANTED, SUBMODULE, PlantedSeed, planted_in
+from esper.kasmina.planted import PLANTED, PlantedSeed, planted_in
 from esper.kasmina.proposals import TUPLES
 from esper.kasmina.sites import FIRST
 from esper.kasmina.tracing import Fossil, grown_graph, plain
@@ -62,11 +62,12 @@ def _baked(model: nn.Module, planted: list[PlantedSeed], *, fold_linear: bool) -
     if fold_linear:
         left = fold(tuple(fossils), _linear_forms(model, fossils))
         for seed in [seed for seed in kept if all(fossil.module is not seed.seed.module for fossil in left)]:
-            delattr(seed.holder, f"{SUBMODULE}{seed.site.seed_id}")
+            _take_out(seed)
             kept.remove(seed)
         graph = grown_graph(model, left)
     for seed in kept:
-        seed.holder.add_module(f"{SUBMODULE}{seed.site.seed_id}", plain(seed.seed.module))
+        for name, part in seed.parts().items():
+            seed.holder.add_module(name, plain(part))
     _forget(model)
     return fx.GraphModule(model, graph, class_name=type(model).__name__)
 
@@ -86,9 +87,15 @@ def _bare(model: nn.Module, planted: list[PlantedSeed]) -> nn.Module:
     for seed in planted:
         seed.unhook()
         if seed.stage == Stage.SEED_STAGE_FOSSILIZED:
-            delattr(seed.holder, f"{SUBMODULE}{seed.site.seed_id}")
+            _take_out(seed)
     _forget(model)
     return model
+
+
+def _take_out(seed: PlantedSeed) -> None:
+    holder = seed.holder
+    for name in seed.parts():
+        delattr(holder, name)
 
 
 def _forget(model: nn.Module) -> None:
@@ -106,7 +113,7 @@ def _fossil(model: nn.Module, seed: PlantedSeed) -> Fossil:
         module=seed.seed.module,
         entry=model.get_submodule(site.entry_module) if site.entry_module else None,
         exit=exit_,
-        mode=seed.seed.mode,
+        blend=seed.seed.blend,
         alpha=seed.alpha,
         first=first,
         layout=Layout(site.layout),

@@ -11,6 +11,7 @@ from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.slot import Slot
 from esper.leyline.v1.enums_pb2 import BlendMode
 from esper.leyline.v1.seed_pb2 import (
+    AlphaRampPaused,
     SeedBlendingStarted,
     SeedCulled,
     SeedFossilized,
@@ -18,7 +19,7 @@ from esper.leyline.v1.seed_pb2 import (
     SeedShadowingStarted,
     SeedTrainingStarted,
 )
-from esper.leyline.v1.site_pb2 import SiteShape
+from esper.leyline.v1.site_pb2 import BlendOptions, SiteShape
 
 
 class Seedling(NamedTuple):
@@ -29,6 +30,7 @@ class Seedling(NamedTuple):
     init_seed: int
     shape: SiteShape | None
     learning_rate: Callable[[], float]
+    blend: BlendOptions | None = None
 
 
 def graft(slot: Slot, event: Message, optimizer: torch.optim.Optimizer, seedling: Seedling | None) -> None:
@@ -46,11 +48,14 @@ def graft(slot: Slot, event: Message, optimizer: torch.optim.Optimizer, seedling
                 learning_rate=seedling.learning_rate,
                 init_seed=seedling.init_seed,
                 shape=seedling.shape,
+                blend=seedling.blend,
             )
         case SeedBlendingStarted():
             slot.begin_blending(
                 Ramp(event.at.step, event.ramp_steps, event.alpha_from, event.alpha_target, event.curve)
             )
+        case AlphaRampPaused():
+            slot.pause(event.at.step, event.alpha)
         case SeedShadowingStarted():
             slot.begin_shadowing()
         case SeedProbationStarted():

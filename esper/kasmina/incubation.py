@@ -19,13 +19,26 @@ SCALE_DECAY = 0.9
 class Lesson(msgspec.Struct, frozen=True):
     """One batch at the site: detached copies of the seed's input, the host's output and its per-sample gradient.
 
-    *backward* is the id of the backward pass that it came from.
+    *backward* is the id of the backward pass that it came from, *claimed* what other seeds would add of what the
+    gradient asks for.
     """
 
     input: Tensor
     host: Tensor
     gradient: Tensor
     backward: int
+    claimed: Tensor | None = None
+
+
+def _left(lessons: list[Lesson], claims: list[Tensor]) -> list[Lesson]:
+    """Return *lessons* with what is claimed of them; a seed that has just come may have seen fewer than the others."""
+    if not _alike(claims, [lesson.gradient for lesson in lessons]):
+        return lessons
+    return [msgspec.structs.replace(lesson, claimed=claim) for lesson, claim in zip(lessons, claims, strict=True)]
+
+
+def _alike(left: list[Tensor], right: list[Tensor]) -> bool:
+    return [each.shape for each in left] == [each.shape for each in right]
 
 
 class Promise(msgspec.Struct, frozen=True):
@@ -101,8 +114,11 @@ class Incubator:
 
         crossing.on_gradient(keep)
 
-    def step(self, seed: LiveSeed, inspect: Callable[[Tensor], None] | None = None) -> None:
+    def step(self, seed: LiveSeed, claims: list[Tensor], inspect: Callable[[Tensor], None] | None = None) -> None:
         """Learn from the lessons since the last step, or be measured on them. *inspect* sees the seed's loss.
+
+        *claims* holds, lesson by lesson and in the gradient's own size, what other seeds bring already; what this one
+        brings is added. So several seeds at one place boost one another, in their order (growth-method, section 7).
 
         Raises:
             SeedFault: the seed's output or gradient is not usable; nothing has moved.
@@ -114,10 +130,10 @@ class Incubator:
             return
         held_out = self.progress.batches % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         self.progress.batches += 1
-        if held_out:
-            self._measure(seed, lessons)
-        else:
-            self._learn(seed, lessons, inspect)
+        lessons = _left(lessons, claims)
+        brought = self._measure(seed, lessons) if held_out else self._learn(seed, lessons, inspect)
+        mine = [output * (self.progress.scale or 1.0) for output in brought]
+        claims[:] = [a + b for a, b in zip(claims, mine, strict=True)] if _alike(claims, mine) else mine
 
     def promise(self) -> Promise | None:
         """Return the newest verdict: this epoch's held-out batches, or if there was none yet, the last that was."""
@@ -129,22 +145,23 @@ class Incubator:
         self.progress.promise = self.promise()
         self.progress.held_out = HeldOut()
 
-    def _learn(self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None) -> None:
+    def _learn(self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None) -> list[Tensor]:
         self._follow_scale(lessons)
         total = sum(len(lesson.gradient) for lesson in lessons)
         with torch.enable_grad():
+            outputs = [seed.contribute(lesson.input, lesson.host, training=True) for lesson in lessons]
             parts = [
-                F.mse_loss(seed.contribute(lesson.input, lesson.host, training=True), self._wish(lesson))
-                * (len(lesson.gradient) / total)
-                for lesson in lessons
+                F.mse_loss(output, self._wish(lesson)) * (len(lesson.gradient) / total)
+                for output, lesson in zip(outputs, lessons, strict=True)
             ]
             loss = torch.stack(parts).sum()
+        brought = [output.detach() for output in outputs]
         if not loss.requires_grad:
-            return
+            return brought
         if inspect is not None:
             inspect(loss)
         if not seed.parameters:
-            return
+            return brought
         if not bool(torch.isfinite(loss)):
             raise SeedFault("non_finite", "its loss is infinite or undefined")
         # Not loss.backward(): even a seed that reaches into the host cannot leave a gradient there.
@@ -152,12 +169,14 @@ class Incubator:
         for parameter, gradient in zip(seed.parameters, gradients, strict=True):
             parameter.grad = gradient
         seed.descend()
+        return brought
 
     @torch.no_grad()
-    def _measure(self, seed: LiveSeed, lessons: list[Lesson]) -> None:
-        for lesson in lessons:
-            contributed = seed.contribute(lesson.input, lesson.host, training=False)
-            self.progress.held_out.add(contributed, self._wish(lesson), lesson)
+    def _measure(self, seed: LiveSeed, lessons: list[Lesson]) -> list[Tensor]:
+        outputs = [seed.contribute(lesson.input, lesson.host, training=False) for lesson in lessons]
+        for output, lesson in zip(outputs, lessons, strict=True):
+            self.progress.held_out.add(output, self._wish(lesson), lesson)
+        return outputs
 
     def _follow_scale(self, lessons: list[Lesson]) -> None:
         if self._at_model_output:
@@ -169,7 +188,8 @@ class Incubator:
         self.progress.scale = SCALE_DECAY * before + (1.0 - SCALE_DECAY) * found if before > 0.0 else found
 
     def _wish(self, lesson: Lesson) -> Tensor:
-        return -lesson.gradient / self.progress.scale if self.progress.scale > 0.0 else -lesson.gradient
+        wish = -lesson.gradient if lesson.claimed is None else -(lesson.gradient + lesson.claimed)
+        return wish / self.progress.scale if self.progress.scale > 0.0 else wish
 
 
 def _of_one_step(lessons: list[Lesson]) -> list[Lesson]:

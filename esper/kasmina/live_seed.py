@@ -2,15 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from esper.kasmina.blending import contribution
+from esper.kasmina.blending import Blend
 from esper.kasmina.draws import OwnDraws
 from esper.kasmina.errors import SeedFault
-from esper.leyline.v1.enums_pb2 import BlendMode
+from esper.kasmina.pace import Pace
+from esper.kasmina.retention import Retention
+from esper.kasmina.tap import in_backward
 
 MAX_GRADIENT_NORM = 1.0
 DEFAULT_LEARNING_RATE = 1e-3
@@ -22,11 +25,13 @@ class LiveSeed:
     """One seed's module. Its parameters are stepped here only, until they join the host's optimizer."""
 
     def __init__(
-        self, module: nn.Module, mode: BlendMode, learning_rate: Callable[[], float] | None, init_seed: int
+        self, module: nn.Module, blend: Blend, learning_rate: Callable[[], float] | None, init_seed: int
     ) -> None:
-        self.module, self.mode, self.init_seed = module, mode, init_seed
-        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.module, self.blend, self.init_seed = module, blend, init_seed
+        learning = (*module.parameters(), *blend.parameters())
+        self.parameters = [parameter for parameter in learning if parameter.requires_grad]
         self.draws = OwnDraws(init_seed)
+        self.pace, self.retention = Pace(), Retention()
         self._learning_rate = learning_rate
         self.optimizer = AdamW(self.parameters, lr=DEFAULT_LEARNING_RATE) if self.parameters else None
 
@@ -40,10 +45,10 @@ class LiveSeed:
             raise SeedFault("no_input", "the site's entry did not run before its exit")
         if self.module.training != training:
             self.module.train(training)
-        if self.parameters:
-            entry = entry.to(self.parameters[0].dtype)
+        if (first := next(self.module.parameters(), None)) is not None:
+            entry = entry.to(first.dtype)
         try:
-            with self.draws.on(host.device):
+            with self.draws.on(host.device), self.pace.forward(), self._watched(entry, training=training):
                 output = self.module(entry)
         except FAULTS as fault:
             raise SeedFault("raised", f"{type(fault).__name__}: {fault}") from fault
@@ -54,9 +59,12 @@ class LiveSeed:
             raise SeedFault("non_finite", "returned infinite or undefined numbers")
         return output.to(host.dtype)
 
+    def _watched(self, entry: Tensor, *, training: bool) -> AbstractContextManager[None]:
+        return self.retention.watch(entry) if training and not in_backward() else nullcontext()
+
     def contribute(self, entry: Tensor, host: Tensor, *, training: bool) -> Tensor:
         """Return what the host's activation would gain from the seed at alpha 1; raises as `respond` does."""
-        return contribution(host, self.respond(entry, host, training=training), self.mode)
+        return self.blend.gain(host, self.respond(entry, host, training=training), entry, 1.0)
 
     def descend(self, loss_scale: float = 1.0) -> None:
         """Step along the gradients that are at hand, divided by *loss_scale*, clipped to norm 1, and drop them.
@@ -97,6 +105,7 @@ class LiveSeed:
         for index, parameter in enumerate(self.parameters if self.optimizer is not None else []):
             moments: dict[str, Tensor] = self.optimizer.state[parameter] if self.optimizer is not None else {}
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        state |= {f"blend.{name}": value for name, value in self.blend.state_dict().items()}
         state |= {f"draws.{name}": value for name, value in self.draws.tensors().items()}
         return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
@@ -107,6 +116,7 @@ class LiveSeed:
             RuntimeError: names or shapes differ from the module's.
         """
         self.module.load_state_dict(_under(tensors, "module."), strict=True)
+        self.blend.load_state_dict(_under(tensors, "blend."), strict=True)
         self.draws.restore(_under(tensors, "draws."))
         if self.optimizer is None:
             return

@@ -1,11 +1,16 @@
 """What is measured about a seed while it is in the host's forward pass."""
 
 import math
+from typing import NamedTuple
 
 import msgspec
 from torch import Tensor
 
 from esper.kasmina.errors import SeedFault
+from esper.kasmina.feedback import Agreement
+
+# Beyond this a blended activation is none that a host could have made: so many times its own, or times 1.
+MAX_RMS_RATIO = 100.0
 
 
 class Meter(msgspec.Struct):
@@ -20,6 +25,7 @@ class Meter(msgspec.Struct):
     host_squares: float = 0.0
     blended_squares: float = 0.0
     last_rms_ratio: float | None = None
+    agreement: Agreement = msgspec.field(default_factory=Agreement)
     # Why the seed may not go on, in words; empty while it may.
     failed: str = ""
 
@@ -39,14 +45,16 @@ class Meter(msgspec.Struct):
             "rms_ratio": self.rms_ratio,
             "shadow_probes": self.shadow_probes,
             "shadow_nonfinite": self.shadow_nonfinite,
+            "gradient_cosine": self.agreement.mean,
         }
         return {name: float(value) for name, value in found.items() if value is not None}
 
-    def saw(self, host: Tensor, blended: Tensor) -> None:
+    def saw(self, sizes: "Sizes") -> None:
         """Count one training batch that the seed took part in."""
         self.io_contract_kept = True if self.io_contract_kept is None else self.io_contract_kept
-        self.host_squares += _squares(host)
-        self.blended_squares += _squares(blended)
+        if all(math.isfinite(squares) for squares in sizes):
+            self.host_squares += sizes.host_squares
+            self.blended_squares += sizes.blended_squares
 
     def found_violations(self, count: int) -> None:
         """Add the result of one isolation proof."""
@@ -70,6 +78,30 @@ class Meter(msgspec.Struct):
         """Begin the sums over an epoch afresh."""
         self.last_rms_ratio = self.rms_ratio
         self.host_squares = self.blended_squares = 0.0
+        self.agreement.new_epoch()
+
+
+class Sizes(NamedTuple):
+    """Sums of squares of one batch's activation, of the host alone and blended."""
+
+    host_squares: float
+    blended_squares: float
+
+    @classmethod
+    def of(cls, host: Tensor, blended: Tensor) -> "Sizes":
+        """Measure *blended*, before the host goes on with it.
+
+        Raises:
+            SeedFault: it is larger than any host would make it.
+        """
+        sizes = cls(_squares(host), _squares(blended))
+        if not math.isfinite(sizes.host_squares):
+            # The host's own trouble.
+            return sizes
+        if not sizes.blended_squares <= MAX_RMS_RATIO**2 * max(sizes.host_squares, host.numel()):
+            rms = math.sqrt(sizes.blended_squares / host.numel())
+            raise SeedFault("too_large", f"would make the activation {rms:.3g} large (root mean square)")
+        return sizes
 
 
 def _squares(activation: Tensor) -> float:

@@ -10,18 +10,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from esper.kasmina.adoption import adopt
-from esper.kasmina.blending import BLENDS
+from esper.kasmina.blending import Blend
 from esper.kasmina.errors import SeedFault
+from esper.kasmina.feedback import Feedback
 from esper.kasmina.incubation import Incubator, Progress
 from esper.kasmina.isolation import shared_parameters, strangers
 from esper.kasmina.live_seed import LiveSeed
-from esper.kasmina.meter import Meter
+from esper.kasmina.meter import Meter, Sizes
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Crossing, Tap, in_backward
 from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.site_pb2 import Site, SiteShape
+from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
 
 SUBMODULE = "esper_"
 # A plain attribute of the model, neither module nor parameter: the seeds planted in it, by seed id.
@@ -33,6 +34,8 @@ class SeedFacts(msgspec.Struct):
 
     stage: int = int(Stage.SEED_STAGE_DORMANT)
     blend_mode: int = int(BlendMode.BLEND_MODE_UNKNOWN)
+    # The numbers of the mode, as hexadecimal Leyline bytes; empty where it has none.
+    blend: str = ""
     init_seed: int = 0
     # The site's shape, as hexadecimal Leyline bytes; known before and after a seed, too.
     shape: str = ""
@@ -54,6 +57,11 @@ class SeedFacts(msgspec.Struct):
     def site_shape(self) -> SiteShape:
         """Return the shape at the site."""
         return SiteShape.FromString(bytes.fromhex(self.shape))
+
+    def new_blend(self) -> Blend:
+        """Return the way into the host that these facts describe, as it was at the seed's birth."""
+        options = BlendOptions.FromString(bytes.fromhex(self.blend)) if self.blend else None
+        return Blend(cast("BlendMode", self.blend_mode), options, self.site_shape(), init_seed=self.init_seed)
 
     @property
     def ramp(self) -> Ramp | None:
@@ -87,7 +95,9 @@ class PlantedSeed:
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
         self._alpha = torch.tensor(facts.alpha, device=_device(self._exit, model))
         self._override: Tensor | None = None
-        self.seed.module.to(self._alpha.device)
+        self._feedback = Feedback(facts.meter.agreement, self._blame)
+        for part in (self.seed.module, self.seed.blend):
+            part.to(self._alpha.device)
 
     @property
     def stage(self) -> Stage:
@@ -109,6 +119,11 @@ class PlantedSeed:
         while inside := [child for name, child in holder.named_children() if not name.startswith(SUBMODULE)]:
             holder = inside[-1]
         return holder
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the modules that the holder of a kept seed has, by name: its own, and its blend if that learned."""
+        name, blend = f"{SUBMODULE}{self.site.seed_id}", self.seed.blend
+        return {name: self.seed.module} | ({f"{name}_blend": blend} if blend.state_dict() else {})
 
     def hook(self) -> None:
         """Begin to see what flows through the site. Seeds at one exit act in the order of their sites."""
@@ -136,6 +151,7 @@ class PlantedSeed:
         """Begin *stage*, with its measurements."""
         self.facts.stage, self.facts.ramp, self.facts.proof_due = int(stage), ramp, True
         self.facts.meter = Meter(failed=self.facts.meter.failed)
+        self._feedback = Feedback(self.facts.meter.agreement, self._blame)
         self.facts.meter.found_violations(shared_parameters(self.seed.module, self._model))
 
     def set_alpha(self, alpha: float) -> None:
@@ -144,7 +160,8 @@ class PlantedSeed:
 
     def join(self, optimizer: Optimizer) -> None:
         """Become a part of the model, trained by *optimizer* from now on."""
-        self.holder.add_module(f"{SUBMODULE}{self.site.seed_id}", self.seed.module)
+        for name, part in self.parts().items():
+            self.holder.add_module(name, part)
         adopt(optimizer, self.seed.parameters, self.seed.optimizer)
         self.seed.optimizer = None
 
@@ -162,23 +179,21 @@ class PlantedSeed:
             elif self.stage == Stage.SEED_STAGE_SHADOWING:
                 self._probe(crossing.entry, crossing.host)
             else:
-                return self._live(crossing.entry, crossing.host)
+                return self._blended(crossing.entry, crossing.host, self._alpha)
         except SeedFault as fault:
             if self._override is None:
                 self.facts.meter.fault(fault, certain=True)
         return None
 
-    def step(self, steps_done: int) -> None:
+    def step(self, steps_done: int, claims: list[Tensor]) -> None:
         """Follow one optimizer step of the host's: learn, and move alpha."""
         # The scaler lowers its scale when it has skipped a step, because a gradient was too large for the dtype.
         skipped = self._loss_scale() < self._scale
         try:
-            if self.stage == Stage.SEED_STAGE_TRAINING:
-                self._incubator.step(self.seed, self._prove if self.facts.proof_due else None)
-            elif self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
-                self.seed.drop_gradients()
-            else:
-                self.seed.descend(self._scale)
+            with self.seed.pace.step():
+                self._learn(claims, skipped=skipped)
+            if kept := self.seed.retention.leaking():
+                raise SeedFault("leaking", kept)
         except SeedFault as fault:
             # Lessons are finite, so that a seed learning by itself has nobody else to blame. A gradient that came
             # through the host's own backward pass may be the host's trouble: it is counted, and the gates ask for it.
@@ -187,6 +202,23 @@ class PlantedSeed:
         self.facts.steps_done = steps_done
         if self.facts.ramp is not None and self.stage == Stage.SEED_STAGE_BLENDING:
             self.set_alpha(self.facts.ramp.at(steps_done))
+
+    def _learn(self, claims: list[Tensor], *, skipped: bool) -> None:
+        if self.stage == Stage.SEED_STAGE_TRAINING:
+            self._incubator.step(self.seed, claims, self._prove if self.facts.proof_due else None)
+        elif self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
+            self.seed.drop_gradients()
+        else:
+            self.seed.descend(self._scale)
+
+    def keep_pace(self, host_seconds: float | None, ratio: float, allowance_s: float) -> None:
+        """Take note of how long the host's last step took. A seed that holds the training up has failed."""
+        self.seed.pace.stepped(host_seconds)
+        if slow := self.seed.pace.slow(ratio, allowance_s):
+            self.facts.meter.fault(SeedFault("slow", slow), certain=True)
+
+    def _blame(self, fault: SeedFault, certain: bool) -> None:
+        self.facts.meter.fault(fault, certain=certain)
 
     def new_epoch(self) -> None:
         """Begin an epoch's measurements; prove the isolation again."""
@@ -228,15 +260,23 @@ class PlantedSeed:
                     buffer.copy_(value)
 
     def _blended(self, entry: Tensor | None, host: Tensor, alpha: Tensor) -> Tensor:
-        with self.seed.draws.again(host if entry is None else entry):
-            seed = self.seed.respond(entry, host, training=self._exit.training)
-        # A copy, because autograd keeps it for the backward pass and alpha itself moves in place.
-        return BLENDS[self.seed.mode](host, seed, alpha.clone())
+        if entry is None:
+            raise SeedFault("no_input", "the site's entry did not run before its exit")
+        training = self._exit.training
+        kept, live = self.stage == Stage.SEED_STAGE_FOSSILIZED, self._override is None
 
-    def _live(self, entry: Tensor | None, host: Tensor) -> Tensor:
-        blended = self._blended(entry, host, self._alpha)
-        if self.stage != Stage.SEED_STAGE_FOSSILIZED and self._is_a_batch():
-            self.facts.meter.saw(host, blended)
+        def respond(read: Tensor) -> Tensor:
+            return self.seed.respond(read, host, training=training)
+
+        with self.seed.draws.again(entry):
+            # A kept seed is a part of the model, and as free as any other.
+            seed = respond(entry) if kept else self._feedback.between(entry, respond, self._scale, training=live)
+        # A copy, because autograd keeps it for the backward pass and alpha itself moves in place.
+        blended = self.seed.blend(host, seed, entry, alpha.clone())
+        if not kept:
+            sizes = Sizes.of(host, blended)
+            if live and self._is_a_batch():
+                self.facts.meter.saw(sizes)
         return blended
 
     def _probe(self, entry: Tensor | None, host: Tensor) -> None:
@@ -245,10 +285,11 @@ class PlantedSeed:
         finite = True
         try:
             with torch.no_grad():
-                seed = self.seed.respond(entry, host, training=False)
-                self.facts.meter.saw(host, BLENDS[self.seed.mode](host, seed, self._alpha))
+                read = None if entry is None else entry.clone()
+                seed = self.seed.respond(read, host, training=False)
+                self.facts.meter.saw(Sizes.of(host, self.seed.blend(host, seed, read, self._alpha)))
         except SeedFault as fault:
-            if fault.kind != "non_finite":
+            if fault.kind not in ("non_finite", "too_large"):
                 raise
             finite = False
             self.facts.meter.fault(fault, certain=True)

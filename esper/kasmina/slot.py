@@ -11,7 +11,7 @@ Which of these may happen, and when, is decided in `rules/`; here it is made tru
 import weakref
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from torch import Tensor, nn
@@ -22,14 +22,14 @@ from esper.kasmina.doorway import declared
 from esper.kasmina.errors import CompiledHost, SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
 from esper.kasmina.isolation import shared_parameters
 from esper.kasmina.live_seed import LiveSeed
-from esper.kasmina.planted import SUBMODULE, PlantedSeed, SeedFacts, planted_in
+from esper.kasmina.planted import PlantedSeed, SeedFacts, planted_in
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Tap, hooks_left
 from esper.kasmina.window import LossScale, Recorder, Window, unscaled
 from esper.leyline.canonical import canonical_bytes
-from esper.leyline.v1.enums_pb2 import BlendMode
+from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.site_pb2 import Site, SiteShape
+from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
 
 
 class Slot:
@@ -110,11 +110,13 @@ class Slot:
         learning_rate: Callable[[], float] | None,
         init_seed: int,
         shape: SiteShape | None = None,
+        blend: BlendOptions | None = None,
     ) -> None:
         """Let *module* learn here, in isolation: the host's output stays the very same tensor.
 
         *learning_rate* is asked at every step (None: 1e-3); *init_seed* seeds the seed's own random draws. Without
-        *shape*, what the last window found is used.
+        *shape*, what the last window found is used. *blend* are the numbers of *mode*; without them the seed adds in
+        RESIDUAL, and replaces in CONVEX.
 
         Raises:
             SlotOccupied: a seed lives here already.
@@ -124,14 +126,15 @@ class Slot:
         if self.shape is None:
             raise SiteNotObserved(self.site.seed_id)
         shared = shared_parameters(module, self._model)
-        seed = LiveSeed(module, mode, learning_rate, init_seed)
         facts = SeedFacts(
             stage=int(Stage.SEED_STAGE_TRAINING),
             blend_mode=int(mode),
+            blend="" if blend is None else canonical_bytes(blend).hex(),
             init_seed=init_seed,
             shape=canonical_bytes(self.shape).hex(),
-            birth_digest=seed.digest(),
         )
+        seed = LiveSeed(module, facts.new_blend(), learning_rate, init_seed)
+        facts.birth_digest = seed.digest()
         facts.meter.found_violations(shared)
         self._install(seed, facts)
 
@@ -144,6 +147,12 @@ class Slot:
     def retarget(self, ramp: Ramp) -> None:
         """Go back to blending, towards another alpha."""
         self.begin_blending(ramp)
+
+    def pause(self, step: int, alpha: float) -> None:
+        """Let alpha rest at *alpha*, where its ramp was after *step* optimizer steps."""
+        planted = self._living()
+        planted.facts.ramp = Ramp(step, 0, alpha, alpha, AlphaCurve.ALPHA_CURVE_LINEAR)
+        planted.set_alpha(alpha)
 
     def hold(self, alpha: float) -> None:
         """Stop the ramp and stay at *alpha*, between 0 and 1."""
@@ -178,14 +187,17 @@ class Slot:
         planted, self._planted = self._planted, None
         if planted is None:
             return
-        module = planted.seed.module
-        self._removed_module = weakref.ref(module)
-        self._removed_parameters = [weakref.ref(parameter) for parameter in module.parameters()]
+        self._removed_module = weakref.ref(planted.seed.module)
+        self._removed_parameters = [
+            weakref.ref(parameter) for part in planted.parts().values() for parameter in part.parameters()
+        ]
         self._removed_tap = planted.tap
         planted.unhook()
         planted_in(self._model).pop(self.site.seed_id)
         if planted.stage == Stage.SEED_STAGE_FOSSILIZED:
-            delattr(planted.holder, f"{SUBMODULE}{self.site.seed_id}")
+            holder = planted.holder
+            for name in planted.parts():
+                delattr(holder, name)
 
     def uproot(self, optimizer: Optimizer) -> None:
         """Take the seed out, and out of *optimizer* too if it had joined it: as if it had never been planted."""
@@ -208,10 +220,33 @@ class Slot:
             "alpha": self.alpha,
         }
 
-    def step(self, steps_done: int) -> None:
-        """Follow one optimizer step of the user's, after their backward pass: learn, and move alpha."""
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What tells whether two seeds add to one and the same tensor."""
+        return (self.site.exit_module, self.site.layout, *self.site.output)
+
+    def step(self, steps_done: int, claims: list[Tensor] | None = None) -> None:
+        """Follow one optimizer step of the user's, after their backward pass: learn, and move alpha.
+
+        *claims* is what seeds at the same `place`, stepped before this one, would bring already: this one learns what
+        they leave, and adds what it brings.
+        """
         if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
-            self._planted.step(steps_done)
+            self._planted.step(steps_done, [] if claims is None else claims)
+
+    @property
+    def forward_seconds(self) -> float:
+        """Time that the growing seed took inside the host's forward passes since the last step."""
+        growing = self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED
+        return self._living().seed.pace.forward_seconds if growing else 0.0
+
+    def keep_pace(self, host_seconds: float | None, ratio: float, allowance_s: float) -> None:
+        """Fail a seed that takes more than *ratio* times the host's own step and more than *allowance_s*, lately.
+
+        *host_seconds* is what the host's last step took without its seeds; None if that is not known.
+        """
+        if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
+            self._planted.keep_pace(host_seconds, ratio, allowance_s)
 
     def new_epoch(self) -> None:
         """Begin an epoch's measurements. What a backward pass left that no step has used is dropped."""
@@ -267,7 +302,7 @@ class Slot:
             return
         if module is None:
             raise SeedStateInvalid(self.site.seed_id, "there is a seed in it, and no module to load it into")
-        seed = LiveSeed(module, cast("BlendMode", known.blend_mode), learning_rate, known.init_seed)
+        seed = LiveSeed(module, known.new_blend(), learning_rate, known.init_seed)
         try:
             seed.restore(tensors)
         except (RuntimeError, KeyError, ValueError) as misfit:

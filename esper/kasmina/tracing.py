@@ -7,6 +7,7 @@ import msgspec
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
+from esper.kasmina.blending import Blend
 from esper.kasmina.doorway import is_doorway
 from esper.kasmina.errors import UnwrapRefused
 from esper.kasmina.layout import Layout
@@ -25,11 +26,16 @@ class Fossil(msgspec.Struct, frozen=True):
     module: nn.Module
     entry: nn.Module | None
     exit: nn.Module
-    mode: BlendMode
+    blend: Blend
     alpha: float
     first: bool = False
     layout: Layout = Layout()
     input_layout: Layout = Layout()
+
+    @property
+    def mode(self) -> BlendMode:
+        """How the seed joins."""
+        return self.blend.mode
 
 
 def grown_graph(model: nn.Module, fossils: Iterable[Fossil]) -> fx.Graph:
@@ -95,13 +101,9 @@ class _Grafter(fx.Tracer):
     def _grafted(self, output: Any, index: int, fossil: Fossil) -> Any:
         host = fossil.layout.canonical(output[0] if fossil.first else output)
         entry = host if fossil.entry is None else fossil.input_layout.canonical(self._inputs[index])
-        joined = fossil.layout.host_order(_joined(host, fossil.module(entry), fossil))
+        gained = fossil.blend.gain(host, fossil.module(entry), entry, fossil.alpha)
+        joined = fossil.layout.host_order(host + gained)
         return (joined, output[1]) if fossil.first else joined
-
-
-def _joined(host: Any, seed: Any, fossil: Fossil) -> Any:
-    added = seed - host if fossil.mode == BlendMode.BLEND_MODE_CONVEX else seed
-    return host + added * fossil.alpha
 
 
 def _traced(model: nn.Module, fossils: tuple[Fossil, ...]) -> fx.Graph:

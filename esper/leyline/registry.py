@@ -80,6 +80,7 @@ EVENTS = Vocabulary(
         seed_pb2.SeedTrainingStarted: 1,
         seed_pb2.SeedBlendingStarted: 1,
         seed_pb2.AlphaRampCompleted: 1,
+        seed_pb2.AlphaRampPaused: 1,
         seed_pb2.SeedShadowingStarted: 1,
         seed_pb2.SeedProbationStarted: 1,
         seed_pb2.SeedFossilized: 1,

@@ -58,6 +58,7 @@ from esper.leyline.v1.run_pb2 import (
 )
 from esper.leyline.v1.seed_pb2 import (
     AlphaRampCompleted,
+    AlphaRampPaused,
     GateEvaluated,
     KernelAttached,
     KernelAttachFailed,
@@ -239,6 +240,11 @@ def _(event: SeedBlendingStarted) -> str:
 @sentence.register
 def _(event: AlphaRampCompleted) -> str:
     return f"alpha rests at {event.alpha:g}"
+
+
+@sentence.register
+def _(event: AlphaRampPaused) -> str:
+    return f"the ramp is paused, alpha rests at {event.alpha:g}"
 
 
 @sentence.register

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from esper.kasmina.blending import convex, residual
 from esper.kasmina.errors import SiteNotObserved, SlotEmpty, SlotOccupied
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.slot import Slot
@@ -57,19 +56,6 @@ def grown(model: nn.Module) -> Slot:
     slot.begin_blending(ramp(4))
     train(model, optimizer, 5, slots=(slot,))
     return slot
-
-
-def test_the_two_blends_follow_their_formulas():
-    host, seed, alpha = torch.tensor([2.0, -1.0]), torch.tensor([4.0, 3.0]), torch.tensor(0.25)
-    assert convex(host, seed, alpha).tolist() == [2.5, 0.0]
-    assert residual(host, seed, alpha).tolist() == [3.0, -0.25]
-
-
-@pytest.mark.parametrize("blend", [convex, residual])
-def test_at_alpha_zero_a_blend_is_the_host_whatever_the_seed_says(blend):
-    host = torch.tensor([0.0, -0.0, 1e-38, torch.inf])
-    blended = blend(host, torch.tensor([torch.nan, -1.0, torch.inf, 2.0]), torch.zeros(()))
-    assert blended.view(torch.int32).tolist() == host.view(torch.int32).tolist()
 
 
 def test_a_seed_joins_at_alpha_zero_without_changing_the_model(model: Host, images: Tensor):

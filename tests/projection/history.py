@@ -148,7 +148,10 @@ def epoch_ended(epoch: int, score: float, stages: Mapping[str, SeedLifecycleStag
             score=score,
             metrics={"recall": score / 2},
             pressures=[SitePressure(seed_id=s, r_squared=0.3, predicted_loss_decrease=0.2) for s in stages],
-            seeds=[SeedObservation(seed_id=s, stage=stage, alpha=0.5) for s, stage in stages.items()],
+            seeds=[
+                SeedObservation(seed_id=s, stage=stage, alpha=0.5, measured={"gradient_cosine": -0.25})
+                for s, stage in stages.items()
+            ],
             model_parameters=1000,
             growing_parameters=64,
             step_seconds=0.01,

@@ -99,6 +99,11 @@ async def test_growth_cost_relates_gain_to_parameters(filled: Sink):
     assert (cost["epochs_to_keep"], cost["compile_ms"]) == (8, 900.0)
 
 
+async def test_gradient_conflicts_tells_where_seed_and_host_pull_apart(filled: Sink):
+    row, *_ = ask(filled, "from gradient_conflicts")
+    assert (row["gradient_cosine"], row["in_conflict"], row["seed_id"]) == (-0.25, True, "s0")
+
+
 async def test_numbers_as_large_as_a_random_seed_survive(filled: Sink):
     (row,) = ask(filled, "select payload->>'init_seed' as drawn from events where type = 'SeedGerminated' limit 1")
     assert row["drawn"] == str(2**64 - 1)

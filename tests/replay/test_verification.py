@@ -12,6 +12,7 @@ from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import CheckpointSeed
 from esper.leyline.v1.seed_pb2 import (
     AlphaRampCompleted,
+    AlphaRampPaused,
     GateEvaluated,
     KernelAttached,
     SeedBlendingStarted,
@@ -83,6 +84,7 @@ async def test_a_verdict_that_its_own_numbers_contradict_is_found(inputs: dict[s
         ("s0", SeedProbationStarted(at=LATER)),
         ("s0", SeedFossilized(at=LATER)),
         ("s0", AlphaRampCompleted(at=LATER)),
+        ("s0", AlphaRampPaused(at=LATER)),
         ("s0", SlotReopened(at=LATER)),
         ("s0", SlotTerminated(at=LATER)),
         ("s1", SeedBlendingStarted(at=LATER)),

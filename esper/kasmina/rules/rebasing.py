@@ -24,6 +24,8 @@ def slot_state(seed: Seed, steps: int, epochs: int) -> SlotState:
         since_epoch=seed.since_epoch + epochs,
         germinated_epoch=seed.germinated_epoch + epochs,
         ramp_completed=seed.ramp_completed,
+        ramp_paused=seed.ramp_paused,
+        blend=seed.blend,
         contribution=seed.contribution,
         embargo_until_epoch=seed.embargo_until_epoch + epochs if seed.embargo_until_epoch else 0,
         cull_reason=seed.cull_reason,

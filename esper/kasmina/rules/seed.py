@@ -3,23 +3,26 @@
 UNKNOWN ─T1→ DORMANT ─T2 G0→ GERMINATED ─T3 G1→ TRAINING ─T4 G2→ BLENDING ─T5 G3→ SHADOWING ─T6 G4→ PROBATIONARY
                ↑  └─T13→ TERMINATED ←T13─ FOSSILIZED ←T7 G4 "fossilize"────────────────────────────────┘
                └T12 G5─ RESETTING ←T11─ EMBARGOED ←T10─ CULLED ←T9─ any stage from GERMINATED to PROBATIONARY
-T8: SHADOWING or PROBATIONARY back to BLENDING, once alpha holds.
+T8: SHADOWING or PROBATIONARY back to BLENDING; in BLENDING, another target once alpha holds.
 """
 
 from collections.abc import Mapping
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
 
 from esper.kasmina.rules.alpha import Ramp
+from esper.kasmina.rules.blend import curve_misfit, misfit
 from esper.kasmina.rules.gates import FOSSILIZE, STRICT, GateLimits, evaluate, shortfall
+from esper.kasmina.rules.language import SeedCommand, SeedEvent
 from esper.leyline.decider import Decider, RuleBroken
-from esper.leyline.v1.enums_pb2 import BlendMode, CullInitiator
+from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode, CullInitiator
 from esper.leyline.v1.enums_pb2 import SeedLifecycleGate as Gate
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.seed_pb2 import (
     AlphaRampCompleted,
+    AlphaRampPaused,
     AttachKernel,
     BeginBlending,
     BeginProbation,
@@ -33,6 +36,7 @@ from esper.leyline.v1.seed_pb2 import (
     GerminateSeed,
     KernelAttached,
     KernelAttachFailed,
+    PauseRamp,
     RebaseSeed,
     RefuseKernel,
     RefuseSeedCommand,
@@ -56,47 +60,7 @@ from esper.leyline.v1.seed_pb2 import (
     SlotTerminated,
     TerminateSlot,
 )
-from esper.leyline.v1.site_pb2 import Moment, Site, SiteShape
-
-SeedCommand: TypeAlias = (
-    RegisterSlot
-    | GerminateSeed
-    | AttachKernel
-    | RefuseKernel
-    | BeginBlending
-    | CompleteRamp
-    | BeginShadowing
-    | BeginProbation
-    | RetargetAlpha
-    | FossilizeSeed
-    | CullSeed
-    | EmbargoSlot
-    | BeginReset
-    | ReopenSlot
-    | TerminateSlot
-    | RefuseSeedCommand
-    | RebaseSeed
-)
-SeedEvent: TypeAlias = (
-    SlotRegistered
-    | SeedGerminated
-    | GateEvaluated
-    | KernelAttached
-    | KernelAttachFailed
-    | SeedTrainingStarted
-    | SeedBlendingStarted
-    | AlphaRampCompleted
-    | SeedShadowingStarted
-    | SeedProbationStarted
-    | SeedFossilized
-    | SeedCulled
-    | SlotEmbargoed
-    | SlotResetStarted
-    | SlotReopened
-    | SlotTerminated
-    | SeedCommandRefused
-    | SeedRebased
-)
+from esper.leyline.v1.site_pb2 import BlendOptions, Moment, Site, SiteShape
 
 
 class Seed(msgspec.Struct, frozen=True):
@@ -109,6 +73,7 @@ class Seed(msgspec.Struct, frozen=True):
     blueprint_id: str = ""
     parameters: dict[str, float] = {}
     blend_mode: BlendMode = BlendMode.BLEND_MODE_UNKNOWN
+    blend: BlendOptions | None = None
     init_seed: int = 0
     kernel_key: str = ""
     kernel_id: str = ""
@@ -118,6 +83,7 @@ class Seed(msgspec.Struct, frozen=True):
     germinated_epoch: int = 0
     ramp: Ramp | None = None
     ramp_completed: bool = False
+    ramp_paused: bool = False
     contribution: float | None = None
     embargo_until_epoch: int = 0
     cull_reason: str = ""
@@ -136,6 +102,12 @@ class Seed(msgspec.Struct, frozen=True):
     def alive(self) -> bool:
         """Whether a seed lives in the slot and can still be removed."""
         return self.stage in CULLABLE
+
+    @property
+    def alpha_holds(self) -> bool:
+        """Whether alpha rests, so that it may be given another target."""
+        resting = self.stage in (Stage.SEED_STAGE_SHADOWING, Stage.SEED_STAGE_PROBATIONARY)
+        return resting or (self.stage == Stage.SEED_STAGE_BLENDING and (self.ramp_completed or self.ramp_paused))
 
 
 CULLABLE = frozenset(
@@ -184,8 +156,7 @@ def _decide(seed: Seed, command: SeedCommand, limits: GateLimits) -> list[SeedEv
                 _culled(seed, command.at, f"kernel refused: {command.reason}", CullInitiator.CULL_INITIATOR_GATE),
             ]
         case BeginBlending() if seed.stage == Stage.SEED_STAGE_TRAINING:
-            if not 0.0 < command.alpha_target <= 1.0 or command.ramp_steps < 1:
-                raise SeedRuleBroken(seed.stage, command, "alpha_target must lie in (0, 1] and ramp_steps be >= 1")
+            _refuse_unfit_ramp(seed, command)
             started = SeedBlendingStarted(
                 at=command.at,
                 alpha_from=0.0,
@@ -194,17 +165,15 @@ def _decide(seed: Seed, command: SeedCommand, limits: GateLimits) -> list[SeedEv
                 ramp_steps=command.ramp_steps,
             )
             return _gated(seed, Gate.SEED_GATE_G2_STABILITY, command.evidence, command.at, limits, started)
-        case CompleteRamp() if seed.stage == Stage.SEED_STAGE_BLENDING and not seed.ramp_completed:
-            if seed.ramp is None or not seed.ramp.completed(command.at.step):
-                raise SeedRuleBroken(seed.stage, command, "alpha has not reached its target")
-            return [AlphaRampCompleted(at=command.at, alpha=seed.ramp.target)]
+        case CompleteRamp() | PauseRamp() if seed.stage == Stage.SEED_STAGE_BLENDING and not seed.alpha_holds:
+            return _rest(seed, command)
         case BeginShadowing() if seed.stage == Stage.SEED_STAGE_BLENDING and seed.ramp_completed:
             started = SeedShadowingStarted(at=command.at)
             return _gated(seed, Gate.SEED_GATE_G3_INTERFACE, command.evidence, command.at, limits, started)
         case BeginProbation() if seed.stage == Stage.SEED_STAGE_SHADOWING:
             started = SeedProbationStarted(at=command.at)
             return _gated(seed, Gate.SEED_GATE_G4_SYSTEM_IMPACT, command.evidence, command.at, limits, started)
-        case RetargetAlpha() if seed.stage in (Stage.SEED_STAGE_SHADOWING, Stage.SEED_STAGE_PROBATIONARY):
+        case RetargetAlpha() if seed.alpha_holds:
             return _retarget(seed, command)
         case FossilizeSeed() if seed.stage == Stage.SEED_STAGE_PROBATIONARY:
             return _fossilize(command, limits)
@@ -283,6 +252,8 @@ def _refuse_unless_later(seed: Seed, command: SeedCommand) -> None:
 
 
 def _germinate(seed: Seed, command: GerminateSeed, limits: GateLimits) -> list[SeedEvent]:
+    if command.HasField("blend") and (why := misfit(command.blend_mode, command.blend, command.shape)):
+        raise SeedRuleBroken(seed.stage, command, why)
     verdict = evaluate(Gate.SEED_GATE_G0_SANITY, command.evidence, command.at, limits)
     if not verdict.passed:
         return [verdict]
@@ -295,6 +266,7 @@ def _germinate(seed: Seed, command: GerminateSeed, limits: GateLimits) -> list[S
         init_seed=command.init_seed,
         kernel_key=command.kernel_key,
         generation=seed.next_generation,
+        blend=command.blend if command.HasField("blend") else None,
     )
     return [verdict, germinated]
 
@@ -324,9 +296,28 @@ def _gated(
     return [verdict, started if verdict.passed else _failed_gate(seed, verdict)]
 
 
-def _retarget(seed: Seed, command: RetargetAlpha) -> list[SeedEvent]:
+def _refuse_unfit_ramp(seed: Seed, command: BeginBlending | RetargetAlpha) -> None:
     if not 0.0 < command.alpha_target <= 1.0 or command.ramp_steps < 1:
-        raise SeedRuleBroken(seed.stage, command, "alpha_target must lie in (0, 1] and ramp_steps be >= 1")
+        why = "alpha_target must lie in (0, 1] and ramp_steps be >= 1; to end at 0, cull the seed"
+        raise SeedRuleBroken(seed.stage, command, why)
+    if why := curve_misfit(seed.blend_mode, command.curve):
+        raise SeedRuleBroken(seed.stage, command, why)
+
+
+def _rest(seed: Seed, command: CompleteRamp | PauseRamp) -> list[SeedEvent]:
+    if seed.ramp is None:
+        raise SeedRuleBroken(seed.stage, command, "alpha is on no ramp")
+    match command:
+        case PauseRamp():
+            return [AlphaRampPaused(at=command.at, alpha=seed.ramp.at(command.at.step))]
+        case CompleteRamp() if seed.ramp.completed(command.at.step):
+            return [AlphaRampCompleted(at=command.at, alpha=seed.ramp.target)]
+        case CompleteRamp():
+            raise SeedRuleBroken(seed.stage, command, "alpha has not reached its target")
+
+
+def _retarget(seed: Seed, command: RetargetAlpha) -> list[SeedEvent]:
+    _refuse_unfit_ramp(seed, command)
     return [
         SeedBlendingStarted(
             at=command.at,
@@ -362,28 +353,20 @@ def evolve(seed: Seed, event: SeedEvent) -> Seed:
         case SlotRegistered():
             return replace(seed, stage=Stage.SEED_STAGE_DORMANT, site=event.site)
         case SeedGerminated():
-            return _moved(
-                _emptied(seed),
-                Stage.SEED_STAGE_GERMINATED,
-                event.at,
-                generation=event.generation,
-                blueprint_id=event.blueprint_id,
-                parameters=dict(event.parameters),
-                blend_mode=event.blend_mode,
-                shape=event.shape,
-                init_seed=event.init_seed,
-                kernel_key=event.kernel_key,
-                germinated_epoch=event.at.epoch,
-            )
+            return _planted(seed, event)
         case KernelAttached():
             return replace(seed, kernel_id=event.kernel_id, parameter_count=event.parameter_count)
         case SeedTrainingStarted():
             return _moved(seed, Stage.SEED_STAGE_TRAINING, event.at)
         case SeedBlendingStarted():
             ramp = Ramp(event.at.step, event.ramp_steps, event.alpha_from, event.alpha_target, event.curve)
-            return _moved(seed, Stage.SEED_STAGE_BLENDING, event.at, ramp=ramp, ramp_completed=False)
+            resting = {"ramp_completed": False, "ramp_paused": False}
+            return _moved(seed, Stage.SEED_STAGE_BLENDING, event.at, ramp=ramp, **resting)
         case AlphaRampCompleted():
             return replace(seed, ramp_completed=True)
+        case AlphaRampPaused():
+            held = Ramp(event.at.step, 0, event.alpha, event.alpha, AlphaCurve.ALPHA_CURVE_LINEAR)
+            return replace(seed, ramp=held, ramp_paused=True)
         case SeedShadowingStarted():
             return _moved(seed, Stage.SEED_STAGE_SHADOWING, event.at)
         case SeedProbationStarted():
@@ -406,6 +389,23 @@ def evolve(seed: Seed, event: SeedEvent) -> Seed:
             return seed
         case _:
             assert_never(event)
+
+
+def _planted(seed: Seed, event: SeedGerminated) -> Seed:
+    return _moved(
+        _emptied(seed),
+        Stage.SEED_STAGE_GERMINATED,
+        event.at,
+        generation=event.generation,
+        blueprint_id=event.blueprint_id,
+        parameters=dict(event.parameters),
+        blend_mode=event.blend_mode,
+        blend=event.blend if event.HasField("blend") else None,
+        shape=event.shape,
+        init_seed=event.init_seed,
+        kernel_key=event.kernel_key,
+        germinated_epoch=event.at.epoch,
+    )
 
 
 def _emptied(seed: Seed) -> Seed:
@@ -450,6 +450,8 @@ def seed_as(state: SlotState, slot: Seed) -> Seed:
         if state.HasField("ramp")
         else None,
         ramp_completed=state.ramp_completed,
+        ramp_paused=state.ramp_paused,
+        blend=state.blend if state.HasField("blend") else None,
         contribution=state.contribution if state.HasField("contribution") else None,
         embargo_until_epoch=state.embargo_until_epoch,
         cull_reason=state.cull_reason,

@@ -36,12 +36,15 @@ class BlendMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BLEND_MODE_RESIDUAL: _ClassVar[BlendMode]
     BLEND_MODE_CHANNEL: _ClassVar[BlendMode]
     BLEND_MODE_CONFIDENCE: _ClassVar[BlendMode]
+    BLEND_MODE_MULTIPLY: _ClassVar[BlendMode]
+    BLEND_MODE_GATE: _ClassVar[BlendMode]
 
 class AlphaCurve(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ALPHA_CURVE_UNSPECIFIED: _ClassVar[AlphaCurve]
     ALPHA_CURVE_LINEAR: _ClassVar[AlphaCurve]
     ALPHA_CURVE_COSINE: _ClassVar[AlphaCurve]
+    ALPHA_CURVE_SIGMOID: _ClassVar[AlphaCurve]
 
 class SiteKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -159,9 +162,12 @@ BLEND_MODE_CONVEX: BlendMode
 BLEND_MODE_RESIDUAL: BlendMode
 BLEND_MODE_CHANNEL: BlendMode
 BLEND_MODE_CONFIDENCE: BlendMode
+BLEND_MODE_MULTIPLY: BlendMode
+BLEND_MODE_GATE: BlendMode
 ALPHA_CURVE_UNSPECIFIED: AlphaCurve
 ALPHA_CURVE_LINEAR: AlphaCurve
 ALPHA_CURVE_COSINE: AlphaCurve
+ALPHA_CURVE_SIGMOID: AlphaCurve
 SITE_KIND_UNSPECIFIED: SiteKind
 SITE_KIND_VECTOR: SiteKind
 SITE_KIND_SEQUENCE: SiteKind

@@ -99,7 +99,7 @@ class RunStarted(_message.Message):
     def __init__(self, facts: _Optional[_Union[RunFacts, _Mapping]] = ...) -> None: ...
 
 class EpochFacts(_message.Message):
-    __slots__ = ("at", "steps", "train_loss", "score", "metrics", "pressures", "seeds", "model_parameters", "growing_parameters", "step_seconds", "overhead_seconds", "outbox_depth")
+    __slots__ = ("at", "steps", "train_loss", "score", "metrics", "pressures", "seeds", "model_parameters", "growing_parameters", "step_seconds", "overhead_seconds", "outbox_depth", "coalitions")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +119,7 @@ class EpochFacts(_message.Message):
     STEP_SECONDS_FIELD_NUMBER: _ClassVar[int]
     OVERHEAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
     OUTBOX_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    COALITIONS_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     steps: int
     train_loss: float
@@ -131,7 +132,16 @@ class EpochFacts(_message.Message):
     step_seconds: float
     overhead_seconds: float
     outbox_depth: int
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., steps: _Optional[int] = ..., train_loss: _Optional[float] = ..., score: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., pressures: _Optional[_Iterable[_Union[_site_pb2.SitePressure, _Mapping]]] = ..., seeds: _Optional[_Iterable[_Union[_site_pb2.SeedObservation, _Mapping]]] = ..., model_parameters: _Optional[int] = ..., growing_parameters: _Optional[int] = ..., step_seconds: _Optional[float] = ..., overhead_seconds: _Optional[float] = ..., outbox_depth: _Optional[int] = ...) -> None: ...
+    coalitions: _containers.RepeatedCompositeFieldContainer[Coalition]
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., steps: _Optional[int] = ..., train_loss: _Optional[float] = ..., score: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., pressures: _Optional[_Iterable[_Union[_site_pb2.SitePressure, _Mapping]]] = ..., seeds: _Optional[_Iterable[_Union[_site_pb2.SeedObservation, _Mapping]]] = ..., model_parameters: _Optional[int] = ..., growing_parameters: _Optional[int] = ..., step_seconds: _Optional[float] = ..., overhead_seconds: _Optional[float] = ..., outbox_depth: _Optional[int] = ..., coalitions: _Optional[_Iterable[_Union[Coalition, _Mapping]]] = ...) -> None: ...
+
+class Coalition(_message.Message):
+    __slots__ = ("seed_ids", "score")
+    SEED_IDS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    seed_ids: _containers.RepeatedScalarFieldContainer[str]
+    score: float
+    def __init__(self, seed_ids: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ...) -> None: ...
 
 class EndEpoch(_message.Message):
     __slots__ = ("facts",)

@@ -15,7 +15,7 @@ class RegisterSlot(_message.Message):
     def __init__(self, site: _Optional[_Union[_site_pb2.Site, _Mapping]] = ...) -> None: ...
 
 class GerminateSeed(_message.Message):
-    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "evidence")
+    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "evidence", "blend")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class GerminateSeed(_message.Message):
     INIT_SEED_FIELD_NUMBER: _ClassVar[int]
     KERNEL_KEY_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     blueprint_id: str
     parameters: _containers.ScalarMap[str, float]
@@ -46,7 +47,8 @@ class GerminateSeed(_message.Message):
     init_seed: int
     kernel_key: str
     evidence: _containers.ScalarMap[str, float]
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., evidence: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    blend: _site_pb2.BlendOptions
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., evidence: _Optional[_Mapping[str, float]] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ...) -> None: ...
 
 class AttachKernel(_message.Message):
     __slots__ = ("at", "kernel_id", "weights_sha256", "parameter_count", "evidence")
@@ -138,6 +140,12 @@ class BeginProbation(_message.Message):
     evidence: _containers.ScalarMap[str, float]
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., evidence: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
+class PauseRamp(_message.Message):
+    __slots__ = ("at",)
+    AT_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ...) -> None: ...
+
 class RetargetAlpha(_message.Message):
     __slots__ = ("at", "alpha_target", "curve", "ramp_steps")
     AT_FIELD_NUMBER: _ClassVar[int]
@@ -227,7 +235,7 @@ class SlotRegistered(_message.Message):
     def __init__(self, site: _Optional[_Union[_site_pb2.Site, _Mapping]] = ...) -> None: ...
 
 class SeedGerminated(_message.Message):
-    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "generation")
+    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "generation", "blend")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +251,7 @@ class SeedGerminated(_message.Message):
     INIT_SEED_FIELD_NUMBER: _ClassVar[int]
     KERNEL_KEY_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     blueprint_id: str
     parameters: _containers.ScalarMap[str, float]
@@ -251,7 +260,8 @@ class SeedGerminated(_message.Message):
     init_seed: int
     kernel_key: str
     generation: int
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
+    blend: _site_pb2.BlendOptions
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., generation: _Optional[int] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ...) -> None: ...
 
 class GateEvaluated(_message.Message):
     __slots__ = ("at", "gate", "profile", "passed", "checks_passed", "checks_failed", "inputs", "thresholds")
@@ -332,6 +342,14 @@ class SeedBlendingStarted(_message.Message):
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., alpha_from: _Optional[float] = ..., alpha_target: _Optional[float] = ..., curve: _Optional[_Union[_enums_pb2.AlphaCurve, str]] = ..., ramp_steps: _Optional[int] = ...) -> None: ...
 
 class AlphaRampCompleted(_message.Message):
+    __slots__ = ("at", "alpha")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    alpha: float
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., alpha: _Optional[float] = ...) -> None: ...
+
+class AlphaRampPaused(_message.Message):
     __slots__ = ("at", "alpha")
     AT_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
@@ -422,7 +440,7 @@ class AlphaRamp(_message.Message):
     def __init__(self, start_step: _Optional[int] = ..., total_steps: _Optional[int] = ..., start: _Optional[float] = ..., target: _Optional[float] = ..., curve: _Optional[_Union[_enums_pb2.AlphaCurve, str]] = ...) -> None: ...
 
 class SlotState(_message.Message):
-    __slots__ = ("stage", "shape", "generation", "blueprint_id", "parameters", "blend_mode", "init_seed", "kernel_key", "kernel_id", "parameter_count", "since_step", "since_epoch", "germinated_epoch", "ramp", "ramp_completed", "contribution", "embargo_until_epoch", "cull_reason")
+    __slots__ = ("stage", "shape", "generation", "blueprint_id", "parameters", "blend_mode", "init_seed", "kernel_key", "kernel_id", "parameter_count", "since_step", "since_epoch", "germinated_epoch", "ramp", "ramp_completed", "contribution", "embargo_until_epoch", "cull_reason", "blend", "ramp_paused")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -448,6 +466,8 @@ class SlotState(_message.Message):
     CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     EMBARGO_UNTIL_EPOCH_FIELD_NUMBER: _ClassVar[int]
     CULL_REASON_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
+    RAMP_PAUSED_FIELD_NUMBER: _ClassVar[int]
     stage: _enums_pb2.SeedLifecycleStage
     shape: _site_pb2.SiteShape
     generation: int
@@ -466,7 +486,9 @@ class SlotState(_message.Message):
     contribution: float
     embargo_until_epoch: int
     cull_reason: str
-    def __init__(self, stage: _Optional[_Union[_enums_pb2.SeedLifecycleStage, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., generation: _Optional[int] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., kernel_id: _Optional[str] = ..., parameter_count: _Optional[int] = ..., since_step: _Optional[int] = ..., since_epoch: _Optional[int] = ..., germinated_epoch: _Optional[int] = ..., ramp: _Optional[_Union[AlphaRamp, _Mapping]] = ..., ramp_completed: _Optional[bool] = ..., contribution: _Optional[float] = ..., embargo_until_epoch: _Optional[int] = ..., cull_reason: _Optional[str] = ...) -> None: ...
+    blend: _site_pb2.BlendOptions
+    ramp_paused: bool
+    def __init__(self, stage: _Optional[_Union[_enums_pb2.SeedLifecycleStage, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., generation: _Optional[int] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., kernel_id: _Optional[str] = ..., parameter_count: _Optional[int] = ..., since_step: _Optional[int] = ..., since_epoch: _Optional[int] = ..., germinated_epoch: _Optional[int] = ..., ramp: _Optional[_Union[AlphaRamp, _Mapping]] = ..., ramp_completed: _Optional[bool] = ..., contribution: _Optional[float] = ..., embargo_until_epoch: _Optional[int] = ..., cull_reason: _Optional[str] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ..., ramp_paused: _Optional[bool] = ...) -> None: ...
 
 class RebaseSeed(_message.Message):
     __slots__ = ("at", "timeline", "checkpoint_id", "to_version", "state", "cull_reason")

@@ -89,3 +89,19 @@ class SeedObservation(_message.Message):
     alpha: float
     measured: _containers.ScalarMap[str, float]
     def __init__(self, seed_id: _Optional[str] = ..., stage: _Optional[_Union[_enums_pb2.SeedLifecycleStage, str]] = ..., generation: _Optional[int] = ..., blueprint_id: _Optional[str] = ..., epochs_in_stage: _Optional[int] = ..., alpha: _Optional[float] = ..., measured: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class BlendOptions(_message.Message):
+    __slots__ = ("adds", "channel_shares", "steepness", "threshold", "lowest", "highest")
+    ADDS_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_SHARES_FIELD_NUMBER: _ClassVar[int]
+    STEEPNESS_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_FIELD_NUMBER: _ClassVar[int]
+    adds: bool
+    channel_shares: _containers.RepeatedScalarFieldContainer[float]
+    steepness: float
+    threshold: float
+    lowest: float
+    highest: float
+    def __init__(self, adds: _Optional[bool] = ..., channel_shares: _Optional[_Iterable[float]] = ..., steepness: _Optional[float] = ..., threshold: _Optional[float] = ..., lowest: _Optional[float] = ..., highest: _Optional[float] = ...) -> None: ...

@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode, CullInitiator, SeedLifecycleStage
 from esper.leyline.v1.seed_pb2 import (
     AlphaRampCompleted,
+    AlphaRampPaused,
     KernelAttached,
     KernelAttachFailed,
     SeedBlendingStarted,
@@ -68,7 +69,7 @@ def _seed_facts(event: Message) -> dict[str, object] | None:
         case SeedBlendingStarted():
             curve = word(AlphaCurve, event.curve)
             return {"stage": "blending", "alpha": event.alpha_target, "curve": curve, "ramp_steps": event.ramp_steps}
-        case AlphaRampCompleted(alpha=alpha):
+        case AlphaRampCompleted(alpha=alpha) | AlphaRampPaused(alpha=alpha):
             return {"alpha": alpha}
         case SeedShadowingStarted():
             return {"stage": "shadowing"}

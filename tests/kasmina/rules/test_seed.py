@@ -1,14 +1,16 @@
 """Every command against every stage: what happens, and what is refused."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 
+from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.rules.seed import SEED, Seed, SeedCommand, SeedEvent, SeedRuleBroken
 from esper.leyline.v1 import seed_pb2 as leyline
 from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode, CullInitiator
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.site_pb2 import Moment, Site, SiteShape
+from esper.leyline.v1.site_pb2 import BlendOptions, Moment, Site, SiteShape
 
 G0 = {"blueprint_known": 1, "kind_supported": 1, "parameters_in_bounds": 1, "shape_known": 1, "live_seeds": 0}
 G1 = {
@@ -108,6 +110,8 @@ EDGES: list[tuple[SeedCommand, dict[int, int]]] = [
     (
         leyline.RetargetAlpha(at=LATER, alpha_target=0.5, ramp_steps=5),
         {
+            # In this history alpha has reached its target.
+            Stage.SEED_STAGE_BLENDING: Stage.SEED_STAGE_BLENDING,
             Stage.SEED_STAGE_SHADOWING: Stage.SEED_STAGE_BLENDING,
             Stage.SEED_STAGE_PROBATIONARY: Stage.SEED_STAGE_BLENDING,
         },
@@ -127,7 +131,30 @@ EDGES: list[tuple[SeedCommand, dict[int, int]]] = [
             Stage.SEED_STAGE_FOSSILIZED: Stage.SEED_STAGE_TERMINATED,
         },
     ),
+    # Not while alpha rests, as it does in this history of BLENDING; `test_a_ramp_...` has the others.
+    (leyline.CompleteRamp(at=LATER), {}),
+    (leyline.PauseRamp(at=LATER), {}),
+    (leyline.RefuseSeedCommand(at=LATER, command_type="X", reason="y"), {stage: stage for stage in HISTORIES}),
 ]
+
+# From which stage a seed may come to which, T1-T13: all other cells of the twelve by twelve are refused.
+TRANSITIONS = {
+    (Stage.SEED_STAGE_UNKNOWN, Stage.SEED_STAGE_DORMANT),
+    (Stage.SEED_STAGE_DORMANT, Stage.SEED_STAGE_GERMINATED),
+    (Stage.SEED_STAGE_DORMANT, Stage.SEED_STAGE_TERMINATED),
+    (Stage.SEED_STAGE_GERMINATED, Stage.SEED_STAGE_TRAINING),
+    (Stage.SEED_STAGE_TRAINING, Stage.SEED_STAGE_BLENDING),
+    (Stage.SEED_STAGE_BLENDING, Stage.SEED_STAGE_SHADOWING),
+    (Stage.SEED_STAGE_SHADOWING, Stage.SEED_STAGE_PROBATIONARY),
+    (Stage.SEED_STAGE_SHADOWING, Stage.SEED_STAGE_BLENDING),
+    (Stage.SEED_STAGE_PROBATIONARY, Stage.SEED_STAGE_BLENDING),
+    (Stage.SEED_STAGE_PROBATIONARY, Stage.SEED_STAGE_FOSSILIZED),
+    (Stage.SEED_STAGE_FOSSILIZED, Stage.SEED_STAGE_TERMINATED),
+    *((stage, Stage.SEED_STAGE_CULLED) for stage in ALIVE),
+    (Stage.SEED_STAGE_CULLED, Stage.SEED_STAGE_EMBARGOED),
+    (Stage.SEED_STAGE_EMBARGOED, Stage.SEED_STAGE_RESETTING),
+    (Stage.SEED_STAGE_RESETTING, Stage.SEED_STAGE_DORMANT),
+}
 
 
 def seed_in(stage: int) -> Seed:
@@ -147,6 +174,23 @@ def test_a_command_moves_a_seed_along_its_edges_and_is_refused_elsewhere(
             SEED.decide(seed, command)
         return
     assert SEED.fold(SEED.decide(seed, command), seed).stage == edges[stage]
+
+
+def test_every_type_of_command_is_in_the_table():
+    assert {type(command) for command, _ in EDGES} == set(get_args(SeedCommand))
+
+
+@pytest.mark.parametrize("target", list(HISTORIES), ids=Stage.Name)
+@pytest.mark.parametrize("source", list(HISTORIES), ids=Stage.Name)
+def test_a_seed_comes_from_one_stage_to_another_only_along_the_thirteen_transitions(source: int, target: int):
+    reached: set[int] = set()
+    for command, _ in EDGES:
+        try:
+            events = SEED.decide(seed_in(source), command)
+        except SeedRuleBroken:
+            continue
+        reached |= {SEED.fold(events[:count], seed_in(source)).stage for count in range(1, len(events) + 1)}
+    assert (target in reached - {source}) == ((source, target) in TRANSITIONS)
 
 
 GATED: list[tuple[int, Callable[[dict[str, float]], SeedCommand], dict[str, float]]] = [
@@ -209,6 +253,58 @@ def test_a_ramp_is_complete_only_when_alpha_has_arrived():
     with pytest.raises(SeedRuleBroken, match="not reached"):
         SEED.decide(seed, leyline.CompleteRamp(at=at(59)))
     assert SEED.decide(seed, leyline.CompleteRamp(at=at(60))) == [leyline.AlphaRampCompleted(at=at(60), alpha=1.0)]
+
+
+@pytest.mark.parametrize("curve", [curve for curve in AlphaCurve.values() if curve], ids=AlphaCurve.Name)
+def test_a_paused_ramp_rests_where_it_is_and_goes_on_to_another_target(curve: AlphaCurve):
+    begun = leyline.SeedBlendingStarted(at=at(40), alpha_target=1.0, curve=curve, ramp_steps=20)
+    seed = SEED.fold([*TO_PROBATION[:3], begun])
+    (paused,) = SEED.decide(seed, leyline.PauseRamp(at=at(45)))
+    assert paused == leyline.AlphaRampPaused(at=at(45), alpha=Ramp(40, 20, 0.0, 1.0, curve).at(45))
+    seed = SEED.fold([paused], seed)
+    assert seed.ramp is not None
+    assert (seed.stage, seed.ramp.at(999)) == (Stage.SEED_STAGE_BLENDING, paused.alpha)
+    for command in (leyline.PauseRamp(at=LATER), leyline.CompleteRamp(at=LATER), leyline.BeginShadowing(at=LATER)):
+        with pytest.raises(SeedRuleBroken):
+            SEED.decide(seed, command)
+    (onward,) = SEED.decide(seed, leyline.RetargetAlpha(at=at(50), alpha_target=0.5, ramp_steps=5))
+    assert (onward.alpha_from, onward.alpha_target) == (paused.alpha, 0.5)
+    assert not SEED.fold([onward], seed).alpha_holds
+
+
+def test_alpha_gets_no_other_target_while_it_is_on_its_way():
+    seed = SEED.fold(TO_PROBATION[:4])
+    with pytest.raises(SeedRuleBroken, match="RetargetAlpha"):
+        SEED.decide(seed, leyline.RetargetAlpha(at=at(50), alpha_target=0.5, ramp_steps=5))
+
+
+@pytest.mark.parametrize(("alpha", "steps"), [(0.0, 5), (1.5, 5), (0.5, 0)])
+def test_alpha_ends_above_0_and_at_most_at_1_after_a_step_at_least(alpha: float, steps: int):
+    with pytest.raises(SeedRuleBroken, match="cull the seed"):
+        SEED.decide(
+            seed_in(Stage.SEED_STAGE_PROBATIONARY),
+            leyline.RetargetAlpha(at=LATER, alpha_target=alpha, ramp_steps=steps),
+        )
+
+
+def test_a_seed_is_not_germinated_with_a_blend_that_its_site_cannot_have():
+    shape = SiteShape(input_size=[3], output_size=[3], dtype="float32")
+    command = leyline.GerminateSeed(
+        at=LATER, evidence=G0, blend_mode=BlendMode.BLEND_MODE_CONFIDENCE, blend=BlendOptions(adds=True), shape=shape
+    )
+    with pytest.raises(SeedRuleBroken, match="CONFIDENCE reads logits"):
+        SEED.decide(seed_in(Stage.SEED_STAGE_DORMANT), command)
+
+
+def test_a_gate_opens_along_a_line():
+    gated = leyline.SeedGerminated(at=at(10), blend_mode=BlendMode.BLEND_MODE_GATE, shape=SiteShape(), generation=1)
+    seed = SEED.fold([TO_PROBATION[0], gated, TO_PROBATION[2]])
+    command = leyline.BeginBlending(at=LATER, alpha_target=1.0, ramp_steps=5, evidence=G2)
+    command.curve = AlphaCurve.ALPHA_CURVE_COSINE
+    with pytest.raises(SeedRuleBroken, match="linear curve"):
+        SEED.decide(seed, command)
+    command.curve = AlphaCurve.ALPHA_CURVE_LINEAR
+    assert SEED.fold(SEED.decide(seed, command), seed).stage == Stage.SEED_STAGE_BLENDING
 
 
 def test_a_second_seed_in_a_slot_begins_a_new_generation():
