@@ -177,7 +177,8 @@ def test_a_command_moves_a_seed_along_its_edges_and_is_refused_elsewhere(
 
 
 def test_every_type_of_command_is_in_the_table():
-    assert {type(command) for command, _ in EDGES} == set(get_args(SeedCommand))
+    # A rollback puts a slot back into any stage; tests/kasmina/rules/test_rebasing.py has it.
+    assert {type(command) for command, _ in EDGES} == set(get_args(SeedCommand)) - {RebaseSeed}
 
 
 @pytest.mark.parametrize("target", list(HISTORIES), ids=Stage.Name)
