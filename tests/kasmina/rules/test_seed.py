@@ -178,7 +178,7 @@ def test_a_command_moves_a_seed_along_its_edges_and_is_refused_elsewhere(
 
 def test_every_type_of_command_is_in_the_table():
     # A rollback puts a slot back into any stage; tests/kasmina/rules/test_rebasing.py has it.
-    assert {type(command) for command, _ in EDGES} == set(get_args(SeedCommand)) - {RebaseSeed}
+    assert {type(command) for command, _ in EDGES} == set(get_args(SeedCommand)) - {leyline.RebaseSeed}
 
 
 @pytest.mark.parametrize("target", list(HISTORIES), ids=Stage.Name)
