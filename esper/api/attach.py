@@ -230,7 +230,7 @@ def _session(
         growth=growth,
         evaluation=Evaluation(model, script.evaluate),
         checkpoints=checkpoints,
-        recovery=Recovery(governor, rollbacks, fences, settings.vitals, script.say),
+        recovery=Recovery(governor, rollbacks, fences, settings.vitals, script.say, culled=growth.culled),
         settings=settings,
         facts=facts,
         last=last,

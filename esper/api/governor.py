@@ -1,5 +1,6 @@
 """Watches the losses of a run, without making the host wait for a GPU at every step."""
 
+import math
 from typing import cast
 
 import torch
@@ -18,7 +19,7 @@ class Governor:
     def __init__(self, limits: VitalsLimits) -> None:
         self.vitals = Vitals()
         self._limits = limits
-        self._unseen: list[Tensor] = []
+        self._unseen: list[tuple[Tensor, bool]] = []
         self._panic: Panic | None = None
 
     @property
@@ -26,9 +27,12 @@ class Governor:
         """Whether the newest losses that were looked at are those of a run that is well."""
         return self._panic is None and self.vitals.calm
 
-    def note(self, loss: Tensor) -> Panic | None:
-        """Note one step's *loss*; return the panic that what was seen is cause for."""
-        self._unseen.append(loss)
+    def note(self, loss: Tensor, *, comparable: bool = True) -> Panic | None:
+        """Note one step's *loss*; return the panic that what was seen is cause for.
+
+        One that is not *comparable*, because a seed was switched off to see what it is worth, must be finite; no more.
+        """
+        self._unseen.append((loss, comparable))
         every = 1 if loss.device.type == "cpu" else self._limits.check_every_steps
         return self.look() if len(self._unseen) >= every else None
 
@@ -37,11 +41,17 @@ class Governor:
         unseen, self._unseen = self._unseen, []
         if not unseen:
             return None
-        for loss in _fetched(unseen):
-            self.vitals, self._panic = judge(self.vitals, loss, self._limits)
+        losses = _fetched([loss for loss, _ in unseen])
+        for loss, (_, comparable) in zip(losses, unseen, strict=True):
+            if comparable or not math.isfinite(loss):
+                self.vitals, self._panic = judge(self.vitals, loss, self._limits)
             if self._panic is not None:
                 return self._panic
         return None
+
+    def begin_anew(self) -> None:
+        """Forget which losses were normal: the model is another one from here on."""
+        self.vitals = Vitals(first=self.vitals.first)
 
     def back_to(self, vitals: Vitals) -> None:
         """Go on from *vitals*; losses of the time that is left behind are forgotten."""

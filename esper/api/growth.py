@@ -64,6 +64,11 @@ class Growth:
         return tuple(seed_id for seed_id, seed in self.seeds.items() if seed.alive)
 
     @property
+    def shadowing(self) -> bool:
+        """Whether a seed that was blended in is switched off for its probes, so that the host does without it."""
+        return any(seed.stage == Stage.SEED_STAGE_SHADOWING for seed in self.seeds.values())
+
+    @property
     def growing_parameters(self) -> int:
         """Parameters of the seeds that are planted but not part of the model yet."""
         return sum(seed.parameter_count for seed in self.seeds.values() if seed.alive and seed.kernel_id)

@@ -36,15 +36,24 @@ class Recovery:
         fences: Fences,
         limits: VitalsLimits,
         say: Callable[[str], None],
+        *,
+        culled: int,
     ) -> None:
+        self._culled = culled
         self._governor, self._rollbacks, self._fences = governor, rollbacks, fences
         self._limits, self._say = limits, say
         self._noticed = rollbacks.shown
         self._said = ""
 
-    def note(self, loss: Tensor) -> Panic | None:
+    def note(self, loss: Tensor, *, comparable: bool) -> Panic | None:
         """Note one step's loss; the panic it is cause for is reacted to at this step's fence."""
-        return self._governor.note(loss)
+        return self._governor.note(loss, comparable=comparable)
+
+    def heed_culls(self, culled: int) -> None:
+        """Note how many seeds were removed so far: what a model loses with one, it may lose without being unwell."""
+        if culled != self._culled:
+            self._governor.begin_anew()
+        self._culled = culled
 
     def look(self, at: Moment) -> None:
         """Look at the losses that were not looked at yet, and react to what they say."""

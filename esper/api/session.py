@@ -141,12 +141,13 @@ class Session:
         self._losses.append(noted)
         self._steps += 1
         self.global_step += 1
-        panic = self._recovery.note(noted)
+        panic = self._recovery.note(noted, comparable=not self._growth.shadowing)
         self._growth.step(self.global_step)
         self._observe_near_the_epochs_end()
         before_fence = perf_counter()
         self._fences.at_step(self.moment())
         self._recovery.react(panic, self.moment())
+        self._recovery.heed_culls(self._growth.culled)
         self._forget_what_was_left_behind()
         ended = perf_counter()
         # A fence may wait seconds for a kernel to be compiled: that is a pause, not a part of every step.
@@ -190,6 +191,7 @@ class Session:
             for candidate in candidates(self._growth.slots[found.seed_id].site, found.shape)
         ]
         fence = self._fences.at_epoch(facts, offered, self._run_seed)
+        self._recovery.heed_culls(self._growth.culled)
         if fence is None:
             self._say(
                 f"epoch {facts.at.epoch}: the log did not answer ({self._fences.closed_because}); training goes on, "
