@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from esper.api.wrap import SURVEY
 from esper.leyline.v1.run_pb2 import CheckpointCommitted
 from esper.leyline.v1.seed_pb2 import KernelAttached
 from esper.tolaria.checkpoint import model_sha256
-from tests.api.scripted_log import SPAN, Run, ScriptedLog, narrow
+from tests.api.scripted_log import FAST, SPAN, Run, ScriptedLog, narrow
 
 
 def loaded(log: ScriptedLog, model: nn.Module, run: str = "latest", at: int | None = None) -> nn.Module:
@@ -51,7 +52,7 @@ def test_a_fresh_host_computes_what_the_grown_model_computed(log: ScriptedLog, e
 
 
 def test_a_position_chooses_the_last_checkpoint_up_to_it(log: ScriptedLog):
-    run = Run(log).to(4)
+    run = Run(log, settings=msgspec.structs.replace(FAST, checkpoint_when_kept=False)).to(4)
     then = run.weights
     run.to(8)
     later = position_of(log, 8)
