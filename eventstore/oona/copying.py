@@ -82,7 +82,8 @@ async def put_back(jetstream: JetStream, begun: CopyBegun, chunks: AsyncIterable
     stream = str(begun.config["name"])
     doing = f"putting {stream} back"
     try:
-        wish = {"config": begun.config, "state": begun.state}
+        # A copy is put onto one node, however many held the original: more cannot be asked of a server that is alone.
+        wish = {"config": begun.config | {"num_replicas": 1}, "state": begun.state}
         where = await jetstream.ask(f"STREAM.RESTORE.{stream}", wish, _RestoreBegun, doing=doing)
         async for chunk in chunks:
             answer = await jetstream.connection.request(where.deliver_subject, chunk, doing=doing, wait_s=PATIENCE_S)

@@ -5,19 +5,24 @@ import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import stamina
 
+from eventstore.blobs import FolderBlobs
 from eventstore.errors import StoreUnavailable
 from eventstore.oona import Oona
+from eventstore.oona.backup import Ring, back_up, restore
 from eventstore.oona.cluster import LocalCluster
 from eventstore.oona.connection import Connection
 from eventstore.oona.server import LocalServer
 from eventstore.oona.streams import EVENTS
 from eventstore.store import StreamName
+from tests.eventstore.vocabulary import context, said
+from tests.journeys.faults.conftest import RING, running
 from tests.journeys.faults.ledger import Ledger, tell
 
 WRITERS = 3
@@ -134,3 +139,19 @@ async def test_a_stalled_minority_stops_nobody_and_a_stalled_majority_loses_noth
     verdict = await ledger.compare(replicated.store)
     tell(f"one node, then two of three stalled, {ledger.retries} retries", verdict)
     assert verdict.sound
+
+
+async def test_the_log_of_a_cluster_is_backed_up_and_put_onto_one_server(
+    cluster: LocalCluster, replicated: Oona, tmp_path: Path
+):
+    for version in range(5):
+        await replicated.store.append(StreamName("seed", "b"), said("x"), expected=version, context=context())
+    ring = Ring(RING["keys"], RING["types"])
+    backup = await back_up(
+        cluster.url, FolderBlobs(tmp_path / "blobs"), tmp_path / "backup", ring, now_ns=1, environ=os.environ
+    )
+    async with running(tmp_path / "alone") as server:
+        checked = await restore(
+            tmp_path / "backup", server.url, tmp_path / "there", ring, progress=lambda done, of: None
+        )
+    assert (backup.checked.commits, checked.commits, checked.fault) == (5, 5, None)
