@@ -41,17 +41,23 @@ class Keys:
     def load(cls, folder: Path, environ: Mapping[str, str]) -> "Keys":
         """Return the ring that *environ* names, else that of `<folder>/key`, which is created (0600) if missing.
 
-        `ESPER_LEYLINE_SECRET` signs; `ESPER_LEYLINE_SECRET_PREVIOUS`, if set, still verifies (rotation).
+        `ESPER_LEYLINE_SECRET` signs; those of `ESPER_LEYLINE_SECRET_PREVIOUS`, separated by commas or spaces, still
+        verify (rotation): a log is read with every key that ever signed in it.
 
         Raises:
-            KeyRefused: the secret is empty, or the file can be read by others.
+            KeyRefused: the secret is empty, there are only previous ones, or the file can be read by others.
         """
+        told = environ.get(PREVIOUS_VARIABLE, "").strip()
+        # A secret of old may hold a comma or a space itself, so that the whole is one key more.
+        previous = dict.fromkeys(([told] if told else []) + told.replace(",", " ").split())
         if VARIABLE not in environ:
+            if previous:
+                raise KeyRefused(f"${PREVIOUS_VARIABLE}", f"is set without ${VARIABLE}: set both, or neither")
             return cls(_key_in(folder / KEY_FILE))
-        current, previous = environ[VARIABLE].strip(), environ.get(PREVIOUS_VARIABLE, "").strip()
+        current = environ[VARIABLE].strip()
         if not current:
             raise KeyRefused(f"${VARIABLE}", "is empty: set a long random value, or unset it")
-        return cls(current, previous) if previous else cls(current)
+        return cls(current, *previous)
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all keys, the current one last."""

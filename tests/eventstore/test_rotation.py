@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventstore.commands import CommandCodec
-from eventstore.errors import CommandInvalid, EventStoreError, LogCorrupt, StoreUnavailable
+from eventstore.errors import CommandInvalid, EventStoreError, KeyRefused, LogCorrupt, StoreUnavailable
 from eventstore.oona import Oona, open_log
 from eventstore.oona.server import LocalServer
 from eventstore.signing import Keys
@@ -44,6 +44,22 @@ async def test_after_a_rotation_the_old_half_of_the_log_verifies_and_the_new_hal
     async with open_log(nats_server.url, keys=ring(tmp_path, OLD), types=TYPES, commands=TYPES) as old_only:
         with pytest.raises(LogCorrupt, match=f"position 2: signing key.*{Keys(NEW).current_id}"):
             await read(old_only)
+
+
+async def test_a_log_is_rotated_as_often_as_one_likes(nats_server: LocalServer, tmp_path: Path):
+    previous = ""
+    for number, current in enumerate((OLD, NEW, "the-third", "the-fourth")):
+        await append(nats_server, ring(tmp_path, current, previous), current, after=number)
+        previous = f"{previous}, {current}".strip(", ")
+    keys = ring(tmp_path, "the-fourth", f"{OLD}, {NEW} the-third")
+    async with open_log(nats_server.url, keys=keys, types=TYPES, commands=TYPES) as log:
+        assert len(await read(log)) == 4
+    assert Keys("one, with a comma").current_id in ring(tmp_path, NEW, "one, with a comma").ids()
+
+
+def test_previous_secrets_alone_are_refused(tmp_path: Path):
+    with pytest.raises(KeyRefused, match="set both, or neither"):
+        Keys.load(tmp_path, {"ESPER_LEYLINE_SECRET_PREVIOUS": OLD})
 
 
 def test_a_command_signed_before_the_rotation_is_taken_after_it_and_refused_once_the_old_key_is_gone(tmp_path: Path):
