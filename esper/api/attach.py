@@ -49,7 +49,7 @@ from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, MEMORY, OpenLog, open_named
 from esper.api.measuring import measuring
 from esper.api.recovery import Recovery
-from esper.api.retraining import Retraining, rehearsal
+from esper.api.retraining import Retraining, record_of, rehearsal
 from esper.api.rollbacks import Rollbacks
 from esper.api.script import Script
 from esper.api.session import Session
@@ -148,9 +148,10 @@ def begin_again(run: str, script: Script, opened: OpenLog, place: Place) -> Sess
     """
     with ExitStack() as ending:
         ending.callback(opened.close)
+        record = record_of(run, opened.log.store, opened.loop)
         stage = open_named(MEMORY, place)
         ending.callback(stage.close)
-        record = rehearsal(run, opened.log.store, opened.loop, stage)
+        rehearsal(record, stage)
         script = msgspec.structs.replace(script, resume=record.run_id)
         closing = ending.pop_all()
     stage = stage._replace(close=closing.close)

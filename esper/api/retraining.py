@@ -86,8 +86,8 @@ class Retraining:
         self.result = msgspec.structs.replace(before, epochs=before.epochs + epochs, digests=before.digests + digests)
 
 
-def rehearsal(run: str, real: EventStore, loop: BackgroundLoop, stage: OpenLog) -> Record:
-    """Write the run called *run* into the log in memory *stage* as it stood before its first step; return its record.
+def record_of(run: str, real: EventStore, loop: BackgroundLoop) -> Record:
+    """Return what *real* holds of the run called *run*.
 
     Raises:
         NothingToRetrain: no such run.
@@ -96,7 +96,11 @@ def rehearsal(run: str, real: EventStore, loop: BackgroundLoop, stage: OpenLog) 
     record = loop.call(read_record(real, fitting[0]), LOG_WAIT_S) if len(fitting) == 1 else None
     if record is None or not record.commits:
         raise NothingToRetrain(run)
+    return record
+
+
+def rehearsal(record: Record, stage: OpenLog) -> None:
+    """Write the run of *record* into the log in memory *stage* as it stood before its first step."""
     if not isinstance(stage.log, MemoryLog):
         raise AssertionError("a run is trained again in memory only")
     stage.loop.call(rehearse(record, stage.log.store), LOG_WAIT_S)
-    return record
