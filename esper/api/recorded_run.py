@@ -9,6 +9,7 @@ import msgspec
 
 from actors.place import Place
 from actors.projector import ask_frame
+from actors.runs import runs_there
 from esper.api.errors import UnknownRun
 from esper.api.logs import EMBEDDED, OpenLog, open_named
 from esper.api.tables import RunTable
@@ -155,16 +156,10 @@ def open_run(run: str = LATEST, *, folder: str | Path = ".esper", log: str = EMB
         raise UnknownRun(run, str(place), 0)
     opened = open_named(log, Place.at(place))
     try:
-        started = opened.loop.call(_started(opened))
-        fitting = started[-1:] if run == LATEST else [one for one in started if one.startswith(run.lower())]
+        fitting = opened.loop.call(runs_there(opened.log.store, run.lower()))
         if len(fitting) != 1:
             raise UnknownRun(run, str(place) if log == EMBEDDED else log, len(fitting))
         return RecordedRun(fitting[0], opened)
     except BaseException:
         opened.close()
         raise
-
-
-async def _started(opened: OpenLog) -> list[str]:
-    events = opened.log.store.read_all()
-    return [one.stream.aggregate_id async for one in events if isinstance(one.event, RunStarted)]
