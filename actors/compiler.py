@@ -100,18 +100,18 @@ class Compiler:
             self._is_ready = True
 
     async def _end(self) -> None:
-        """End the process; it kills what it is forging when its stdin closes."""
+        """End the process; it kills what it is forging when its stdin closes, and one not yet ready forges nothing."""
         process, self._process = self._process, None
         if process is None:
             return
         if process.stdin is not None:
             process.stdin.close()
+        if not self._is_ready:
+            _kill(process)
         try:
-            async with asyncio.timeout(_FAREWELL_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+            if not await _ends(process):
+                _kill(process)
+                await _ends(process)
         finally:
             _hang_up(process)
 
@@ -143,6 +143,21 @@ class Compiler:
                 continue
             return ended.code if isinstance(ended, Ended) else None
         return None
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+
+
+async def _ends(process: asyncio.subprocess.Process) -> bool:
+    """Whether it ends soon; `wait` alone also waits for whoever else holds its pipes, which may be for ever."""
+    try:
+        async with asyncio.timeout(_FAREWELL_S):
+            await process.wait()
+    except TimeoutError:
+        return process.returncode is not None
+    return True
 
 
 def _hang_up(process: asyncio.subprocess.Process) -> None:

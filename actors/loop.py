@@ -70,7 +70,7 @@ class BackgroundLoop:
             future.cancel()
             raise
 
-    def stop(self, timeout_s: float = 10.0) -> None:
+    def stop(self, timeout_s: float = 30.0) -> None:
         """Cancel every task, let each clean up, and end the thread; stopping twice is harmless.
 
         Raises:

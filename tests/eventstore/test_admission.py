@@ -193,7 +193,11 @@ async def test_ids_outlive_the_server_and_the_actor(own_nats_server: LocalServer
     await put(own_nats_server, CODEC.seal(replace(sent, command=StringValue(value="another"))))
     async with open_log(own_nats_server.url, keys=Keys("k"), types=TYPES, commands=TYPES) as oona:
         await oona.bus.send(command("last"))
-        assert await next_word(oona) == "last"
+        # The killed server may have forgotten the ack of the first: a redelivery of it is no replay.
+        words = [await next_word(oona)]
+        while words[-1] != "last":
+            words.append(await next_word(oona))
+        assert words in (["last"], ["first", "last"])
         assert await reasons(oona) == ["nonce_replayed"]
 
 
