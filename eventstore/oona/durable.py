@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from eventstore.errors import LogMisconfigured, StoreUnavailable
-from eventstore.oona.jetstream import CONSUMER_EXISTS, ConsumerInfo, JetStream, Refused
+from eventstore.oona.jetstream import CONSUMER_EXISTS, CREATION_WAIT_S, ConsumerInfo, JetStream, Refused
 from eventstore.oona.pull import Interrupted, Pull, Raw
 
 NO_LIMIT = -1
@@ -87,7 +87,7 @@ class DurableReader:
         verb = f"CONSUMER.CREATE.{self._stream}.{self._name}"
         doing = f"reading {self._stream} as {self._name}"
         try:
-            await self._jetstream.ask(verb, body, ConsumerInfo, doing=doing)
+            await self._jetstream.ask(verb, body, ConsumerInfo, doing=doing, wait_s=CREATION_WAIT_S)
         except Refused as refused:
             if refused.err_code != CONSUMER_EXISTS:
                 raise StoreUnavailable(doing, refused.description) from refused
@@ -102,6 +102,6 @@ class DurableReader:
             found = info.config.get("filter_subjects") or [info.config.get("filter_subject", "")]
             if sorted(found) != sorted(filters):
                 raise LogMisconfigured(self._name, {"filter_subjects": (str(sorted(filters)), str(sorted(found)))})
-            await self._jetstream.ask(verb, body, ConsumerInfo, doing=doing)
+            await self._jetstream.ask(verb, body, ConsumerInfo, doing=doing, wait_s=CREATION_WAIT_S)
         except Refused as refused:
             raise StoreUnavailable(doing, refused.description) from refused

@@ -27,6 +27,8 @@ BATCHES_REFUSED = frozenset({10174, 10177})
 LOG_FULL = frozenset({10023, 10047, 10077})
 
 PUBLISH_PATIENCE_S = 5.0
+CREATION_WAIT_S = 20.0
+"""Creating something, the server writes and syncs several files: on a busy disk that takes seconds."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 HEADER_ROOM_BYTES = 4096
 
@@ -123,7 +125,9 @@ class JetStream:
         self._patience_s = patience_s
         self._publisher = Publisher(connection)
 
-    async def ask(self, verb: str, body: object, kind: type[Kind], *, doing: str) -> Kind:
+    async def ask(
+        self, verb: str, body: object, kind: type[Kind], *, doing: str, wait_s: float = REQUEST_WAIT_S
+    ) -> Kind:
         """Send one API request.
 
         Raises:
@@ -131,7 +135,7 @@ class JetStream:
             StoreUnavailable: it did not answer.
         """
         payload = b"" if body is None else msgspec.json.encode(body)
-        message = await self.connection.request(f"$JS.API.{verb}", payload, doing=doing)
+        message = await self.connection.request(f"$JS.API.{verb}", payload, doing=doing, wait_s=wait_s)
         return _decode(message.data, kind, doing)
 
     async def publish(self, subject: str, data: bytes, headers: dict[str, str], *, doing: str) -> Published:

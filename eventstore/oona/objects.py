@@ -22,7 +22,15 @@ import msgspec
 from eventstore.errors import BlobCorrupt, BlobMissing, LogFull, StoreUnavailable
 from eventstore.oona.connection import Connection
 from eventstore.oona.credentials import Login
-from eventstore.oona.jetstream import HEADER_ROOM_BYTES, LOG_FULL, Answer, JetStream, Refused, StreamInfo
+from eventstore.oona.jetstream import (
+    CREATION_WAIT_S,
+    HEADER_ROOM_BYTES,
+    LOG_FULL,
+    Answer,
+    JetStream,
+    Refused,
+    StreamInfo,
+)
 
 BUCKET = "esper-blobs"
 STREAM = f"OBJ_{BUCKET}"
@@ -74,7 +82,7 @@ async def create_bucket(jetstream: JetStream, max_bytes: int = -1, replicas: int
     }
     doing = f"creating {STREAM}"
     try:
-        await jetstream.ask(f"STREAM.CREATE.{STREAM}", config, StreamInfo, doing=doing)
+        await jetstream.ask(f"STREAM.CREATE.{STREAM}", config, StreamInfo, doing=doing, wait_s=CREATION_WAIT_S)
     except Refused as refused:
         if await jetstream.stream_info(STREAM) is None:
             raise StoreUnavailable(doing, refused.description) from refused

@@ -8,7 +8,7 @@ import msgspec
 from eventstore import subjects
 from eventstore.admission import Freshness
 from eventstore.errors import LogMisconfigured, StoreUnavailable
-from eventstore.oona.jetstream import JetStream, Refused, StreamInfo
+from eventstore.oona.jetstream import CREATION_WAIT_S, JetStream, Refused, StreamInfo
 
 EVENTS = "ESPER_EVENTS"
 COMMANDS = "ESPER_COMMANDS"
@@ -79,7 +79,7 @@ async def _ensure(jetstream: JetStream, wanted: dict[str, Any]) -> StreamInfo:
     if info is None:
         doing = f"creating {name}"
         try:
-            info = await jetstream.ask(f"STREAM.CREATE.{name}", wanted, StreamInfo, doing=doing)
+            info = await jetstream.ask(f"STREAM.CREATE.{name}", wanted, StreamInfo, doing=doing, wait_s=CREATION_WAIT_S)
         except Refused as refused:
             info = await jetstream.stream_info(name)
             if info is None:
@@ -108,7 +108,8 @@ async def _allow_batches(jetstream: JetStream, name: str, info: StreamInfo) -> S
     """
     doing = f"allowing batches in {name}"
     try:
-        updated = await jetstream.ask(f"STREAM.UPDATE.{name}", info.config | {BATCHES: True}, StreamInfo, doing=doing)
+        wish = info.config | {BATCHES: True}
+        updated = await jetstream.ask(f"STREAM.UPDATE.{name}", wish, StreamInfo, doing=doing, wait_s=CREATION_WAIT_S)
     except (Refused, StoreUnavailable) as reason:
         _log.warning("appends to %s will not share syncs, it could not be upgraded: %s", name, reason)
         return info

@@ -36,7 +36,7 @@ class SendSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     capacity: int = 10_000
     batch: int = 5_000
-    ack_wait_s: float = 5.0
+    ack_wait_s: float = 15.0
     pause_s: float = 1.0
 
 
