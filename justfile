@@ -70,6 +70,12 @@ query *ARGS: ready
 test *ARGS: lint types boundaries proto-check
     .venv/bin/pytest -n 2 "$@"
 
+# The callbacks for other trainers; installs their libraries into .venv first, which the other tests do without.
+[group('check')]
+test-callbacks *ARGS: ready
+    @.venv/bin/python -m pip install -qq --constraint constraints.txt --no-build-isolation --editable '.[hf,lightning]'
+    .venv/bin/pytest tests/api/callbacks "$@"
+
 # Style and formatting.
 [group('check')]
 lint: ready

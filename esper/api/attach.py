@@ -4,8 +4,8 @@ import os
 import platform
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +48,9 @@ from esper.api.growth import Growth
 from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, MEMORY, OpenLog, open_named
 from esper.api.measuring import measuring
+from esper.api.parallel.crew import Crew, Leading, Nobody
+from esper.api.parallel.errors import ParallelRefused
+from esper.api.parallel.joining import demand_same_script, follow, host_of, ranks_of, say_failed
 from esper.api.recovery import Recovery
 from esper.api.retraining import Retraining, record_of, rehearsal
 from esper.api.rollbacks import Rollbacks
@@ -57,6 +60,7 @@ from esper.api.settings import GrowthSettings, settings_of
 from esper.api.wrap import refuse_compiled, survey_of, wrapped_sites
 from esper.kasmina.doorway import declared
 from esper.kasmina.planted import PLANTED
+from esper.kasmina.ranks import ProcessRanks
 from esper.kasmina.rules.seed import seed_rules
 from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.run_pb2 import EpochFacts, RunFacts, RunStarted
@@ -104,6 +108,9 @@ def attach(
     beginning with its recorded decisions, to see whether every epoch and checkpoint comes out the same: nothing is
     written to the log then.
 
+    A *model* in a DistributedDataParallel, which was wrapped before, grows in all its processes alike: call this in
+    each of them. The first decides, measures and records; see docs/data-parallel.md.
+
     Raises:
         NotWrapped: call `wrap` first.
         AttachedAlready: the model is in a session, or carries what one has grown.
@@ -112,12 +119,14 @@ def attach(
         NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, ForkIncomplete, KernelLost, LogReplaced: *resume*
             cannot be done.
         NothingToRetrain: there is no such run.
+        ParallelRefused, RanksDiffer, FirstRankFailed: several processes train; see their messages.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
     if isinstance(model, OptimizedModule):
         # What torch.compile returned; what was wrapped is inside.
         model = model.get_submodule("_orig_mod")
+    ranks, model = ranks_of(model), host_of(model)
     script = Script(
         model=model,
         optimizer=optimizer,
@@ -130,15 +139,37 @@ def attach(
         data=data,
         telemetry=telemetry,
         say=say or _to_stdout,
+        ranks=ranks,
     )
     if controller not in (HEURISTIC, None):
         raise ControllerUnknown(controller, HEURISTIC)
     refuse_unless_free(model)
+    again = retrain or os.environ.get(RUN_VARIABLE)
+    if isinstance(ranks, ProcessRanks):
+        if log == MEMORY or again:
+            raise ParallelRefused(f"log={MEMORY!r}" if log == MEMORY else "retrain", "use a log that all can read")
+        return _with_others(script, ranks, partial(_opened, log, folder))
+    opened, place = _opened(log, folder)
+    return begin(script, opened, place) if again is None else begin_again(again, script, opened, place)
+
+
+def _opened(log: str, folder: str | Path) -> tuple[OpenLog, Place]:
     place = Place.at(Path(folder))
     opened = open_named(log, place)
-    place = place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs)
-    again = retrain or os.environ.get(RUN_VARIABLE)
-    return begin(script, opened, place) if again is None else begin_again(again, script, opened, place)
+    return opened, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs)
+
+
+def _with_others(script: Script, ranks: ProcessRanks, open_log: Callable[[], tuple[OpenLog, Place]]) -> Session:
+    facts = _facts(script)
+    script = msgspec.structs.replace(script, companions=demand_same_script(ranks, script, facts))
+    if ranks.number:
+        with _in_session(script.model) as ending:
+            return follow(script, ranks, loss_scale(script.stateful), facts, open_log, ending)
+    try:
+        return begin(script, *open_log())
+    except BaseException as error:
+        say_failed(ranks, error)
+        raise
 
 
 def begin_again(run: str, script: Script, opened: OpenLog, place: Place) -> Session:
@@ -185,12 +216,19 @@ def begin(script: Script, opened: OpenLog, place: Place, retraining: Retraining 
 
     Raises: as `attach`.
     """
-    ending = ExitStack()
-    ending.callback(opened.close)
-    script.model.__dict__[IN_SESSION] = id(script.model)
-    ending.callback(script.model.__dict__.pop, IN_SESSION, None)
-    try:
+    with _in_session(script.model) as ending:
+        ending.callback(opened.close)
         return _session(script, opened, place, ending, retraining)
+
+
+@contextmanager
+def _in_session(model: nn.Module) -> Generator[ExitStack]:
+    """Mark *model* as in a session until the stack that is yielded is closed, as it is at once on failure."""
+    ending = ExitStack()
+    model.__dict__[IN_SESSION] = id(model)
+    ending.callback(model.__dict__.pop, IN_SESSION, None)
+    try:
+        yield ending
     except BaseException:
         ending.close()
         raise
@@ -206,13 +244,18 @@ def _session(
     run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
     outbox = _outbox(run_id, opened, place)
     ending.callback(outbox.close)
-    growth = Growth(model, script.optimizer, facts.sites, settings, loss_scale(script.stateful))
+    growth = Growth(model, script.optimizer, facts.sites, settings, loss_scale(script.stateful), script.ranks)
+    ending.callback(lambda: [slot.leave_ranks() for slot in growth.slots.values()])
     decides = policy(settings.policy) if script.controller == HEURISTIC else None
     voice = Voice(opened.log, run_id, SystemClock(), AggregateCache(snapshots=place.snapshots))
     trainer = Trainer(voice, outbox, place.keys, rules=Rules(seed_rules(settings.gates), decides), sanity=sanity)
     brake = Brake(SystemClock(), RUN.fold(cast(Any, one.event) for one in begun or ()).frozen)
     governor, ask = Governor(settings.vitals), partial(call, timeout_s=settings.decision_wait_s)
     checkpoints = Checkpoints(trainer, place, growth, governor, script, ask)
+    crew: Crew = Nobody()
+    if isinstance(script.ranks, ProcessRanks):
+        crew = leading = Leading(script.ranks, model, growth, script.companions)
+        checkpoints.companions = lambda: leading.companions
     rollbacks = Rollbacks(trainer, growth, checkpoints, governor, script, ask)
     fences = Fences(opened.loop, trainer, growth, place, model, settings, rollbacks, brake)
     if begun is None:
@@ -224,6 +267,8 @@ def _session(
     measured = measuring(opened, run_id, wanted=script.telemetry)
     ending.callback(measured.close)
     growth.glance(survey_of(model).shapes)
+    if isinstance(crew, Leading):
+        crew.welcome(run_id, facts, checkpoints.restored, last)
     return Session(
         run_id=run_id,
         model=model,
@@ -231,7 +276,7 @@ def _session(
         growth=growth,
         evaluation=Evaluation(model, script.evaluate),
         checkpoints=checkpoints,
-        recovery=Recovery(governor, rollbacks, fences, settings.vitals, script.say, culled=growth.culled),
+        recovery=Recovery(governor, rollbacks, fences, script.vitals, script.say, culled=growth.culled),
         settings=settings,
         facts=facts,
         last=last,
@@ -239,6 +284,7 @@ def _session(
         close=ending.close,
         say=script.say,
         retraining=retraining,
+        crew=crew,
     )
 
 

@@ -9,17 +9,18 @@ from torch import nn
 from actors.ids import derived_id
 from actors.place import Place
 from actors.trainer import Trainer
-from esper.api.errors import KernelLost
+from esper.api.errors import KernelLost, ResumeMismatch
 from esper.api.governor import Governor
 from esper.api.growth import Growth
 from esper.api.kernels import open_verified
 from esper.api.regrowing import fold_to, regrow
 from esper.api.script import Script
+from esper.kasmina.ranks import Ranks
 from esper.kasmina.rules.seed import SEED, Seed, SeedEvent
 from esper.leyline.canonical import sha256_hex
 from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointSeed, EpochFacts
 from esper.leyline.v1.site_pb2 import Moment
-from esper.tolaria.checkpoint import capture, model_sha256, read, restore, write
+from esper.tolaria.checkpoint import capture, model_sha256, ranks_in, read, restore, write
 from esper.tolaria.encoding import encode
 from esper.tolaria.rules.vitals import Vitals
 from esper.tolaria.snapshot import Snapshot, from_parts, take
@@ -50,6 +51,10 @@ class Checkpoints:
         self._trainer, self._place, self._growth, self._call = trainer, place, growth, call
         self._governor = governor
         self._model, self._optimizer, self._stateful = script.model, script.optimizer, script.stateful
+        self._ranks = script.ranks
+        # Of the processes that train copies of the model, and what was put back when the run was resumed.
+        self.companions: Callable[[], Mapping[str, bytes]] = _none
+        self.restored: Checkpoint | None = None
 
     def save(self, at: Moment) -> Taken:
         """Write every part durably, then commit the checkpoint by its event.
@@ -72,6 +77,7 @@ class Checkpoints:
         vitals = self._governor.vitals
         parts = capture(self._model, self._optimizer, seeds, self._stateful)
         parts["vitals"] = encode(msgspec.to_builtins(vitals))
+        parts |= self.companions()
         snapshot = take(self._model, self._optimizer, self._stateful, states, vitals)
         manifest, size = write(parts, self._place.blobs.put)
         identity: LogIdentity = self._call(self._trainer.log_identity())
@@ -124,11 +130,13 @@ class Checkpoints:
 
         Raises:
             LogReplaced: the checkpoint belongs to another log, or to a longer one.
+            ResumeMismatch: it was taken of a training by more processes, or fewer.
             KernelLost: a seed's kernel no longer verifies.
             CheckpointBroken, BlobMissing, BlobCorrupt: a part is damaged.
         """
         _refuse_other_log(checkpoint, found)
         parts = read(checkpoint.manifest_sha256, self._place.blobs.get)
+        demand_same_count(parts, self._ranks)
         fold_to(self._growth, checkpoint, seeds)
         for facts in epochs:
             self._growth.recall(facts)
@@ -137,12 +145,27 @@ class Checkpoints:
         # A checkpoint ends an epoch: what is counted per epoch begins anew, as it did when training went on then.
         self._growth.new_epoch()
         self._governor.back_to(_vitals(parts))
+        self.restored = checkpoint
 
     def _module(self, seed_id: str, seed: Seed) -> nn.Module:
         try:
             return open_verified(self._place, self._model, seed, seed.kernel_id).module
         except BundleRefused as refused:
             raise KernelLost(seed_id, seed.kernel_id, str(refused)) from refused
+
+
+def demand_same_count(parts: Mapping[str, Any], ranks: Ranks) -> None:
+    """Refuse to go on with other processes than those whose state a checkpoint's *parts* hold.
+
+    Raises:
+        ResumeMismatch: there are more, or fewer.
+    """
+    if ranks_in(parts) != ranks.count:
+        raise ResumeMismatch("the number of processes", str(ranks_in(parts)), str(ranks.count))
+
+
+def _none() -> Mapping[str, bytes]:
+    return {}
 
 
 def _vitals(parts: Mapping[str, Any]) -> Vitals:

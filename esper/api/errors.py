@@ -13,7 +13,7 @@ EsperError
 ├── RunDiverged         re-executed training gave other numbers than the log holds
 ├── BakeRefused         a grown model cannot be written as source
 ├── UnknownRun          no run of that name in this log, or several
-├── PackageMissing      a table was asked for as something whose package is not installed
+├── PackageMissing      something was asked for whose package is not installed
 ├── NothingToRetrain    no such run to train again
 ├── RetrainDiverged     training executed again found something else than the record holds
 ├── ForkIncomplete      the run to resume is a fork whose making was interrupted
@@ -105,11 +105,12 @@ class UnknownRun(EsperError):
 
 
 class PackageMissing(EsperError):
-    """A table was asked for in a form that needs a package which is not installed."""
+    """Something was asked for that needs a package which is not installed, and that an *extra* of ours may bring."""
 
-    def __init__(self, package: str) -> None:
-        self.package = package
-        super().__init__(f"this needs {package}, which is not installed: pip install {package}")
+    def __init__(self, package: str, extra: str = "") -> None:
+        self.package, self.extra = package, extra
+        install = f"'esper-growth[{extra}]'" if extra else package
+        super().__init__(f"this needs {package}, which is not installed: pip install {install}")
 
 
 class RunFinishedAlready(EsperError):

@@ -1,7 +1,7 @@
 """The growth sites of one live model, each with the seed that its history says lives in it."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import thread_time
 
 import torch
@@ -16,6 +16,7 @@ from esper.kasmina.errors import SiteUnusable
 from esper.kasmina.glance import Glance, look
 from esper.kasmina.grafting import Seedling, graft
 from esper.kasmina.pressure import pressure
+from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.rules.seed import Seed, SeedEvent, evolve
 from esper.kasmina.slot import Slot
 from esper.kasmina.window import LossScale, unscaled
@@ -46,8 +47,12 @@ class Growth:
         sites: Sequence[Site],
         settings: GrowthSettings,
         loss_scale: LossScale = unscaled,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.slots: dict[str, Slot] = {site.seed_id: Slot(site, model, loss_scale) for site in sites}
+        self.slots: dict[str, Slot] = {site.seed_id: Slot(site, model, loss_scale, ranks) for site in sites}
+        # Hears of every change that the model shows.
+        self.heard_by: Callable[[Change], None] = _nobody
+        self._ranks = ranks
         # Sites that turned out to be none, and why.
         self.unusable: dict[str, str] = {}
         self._glance: Glance | None = None
@@ -102,13 +107,22 @@ class Growth:
         for slot in growing:
             slot.step(steps_done, claims[slot.place])
             slot.keep_pace(host, self._settings.max_seed_time_ratio, self._settings.seed_time_allowance_s)
+        self._share_failures(growing)
         self._stepped_at = thread_time()
+
+    def _share_failures(self, growing: Sequence[Slot]) -> None:
+        if self._ranks.count > 1 and growing:
+            failed = self._ranks.total([float(bool(slot.failed)) for slot in growing])
+            for slot, ranks in zip(growing, failed, strict=True):
+                if ranks:
+                    slot.fail_elsewhere()
 
     def apply(self, change: Change, seedling: Seedling | None) -> None:
         """Make the acknowledged *change* true in the model and fold it."""
         for event in change.messages:
             graft(self.slots[change.seed_id], event, self._optimizer, seedling)
             self.fold(change.seed_id, event)  # type: ignore[arg-type]
+        self.heard_by(change)
 
     def fold(self, seed_id: str, event: SeedEvent) -> None:
         """Fold one event into the seed of *seed_id* without touching the model."""
@@ -283,3 +297,7 @@ class Growth:
             )
             for seed_id, seed in self.seeds.items()
         ]
+
+
+def _nobody(change: Change) -> None:
+    """Tell no other process."""

@@ -13,6 +13,7 @@ from esper.api.checkpoints import Checkpoints, Taken
 from esper.api.errors import NothingToGoBackTo
 from esper.api.governor import Governor
 from esper.api.growth import PLANTED, Growth
+from esper.api.parallel.errors import ParallelRefused
 from esper.api.script import Script
 from esper.kasmina.planted import facts_later
 from esper.kasmina.rules.seed import Seed
@@ -147,7 +148,10 @@ class Rollbacks:
         Raises:
             StoreUnavailable, TimeoutError: nothing has moved; apply it again.
             KernelLost, CheckpointBroken, BlobMissing, BlobCorrupt: a part is damaged; nothing has moved.
+            ParallelRefused: other processes train copies of the model, which would not go back with it.
         """
+        if self._script.ranks.count > 1:
+            raise ParallelRefused("a rollback", "resume the run in one process, or begin another")
         began = perf_counter()
         timeline, event = self._trainer.timeline, rollback.event
         checkpoint = next(each for each in timeline.lineage.blessed if each.checkpoint_id == event.checkpoint_id)

@@ -8,7 +8,9 @@ from torch import nn
 
 from esper.api.evaluation import Evaluate
 from esper.api.settings import GrowthSettings
+from esper.kasmina.ranks import ALONE, Ranks
 from esper.tolaria.checkpoint import Stateful
+from esper.tolaria.rules.vitals import VitalsLimits
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,3 +27,12 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     say: Callable[[str], None]
     telemetry: bool = True
+    ranks: Ranks = ALONE
+    # What the others of several processes that train copies of the model have of their own, as parts of a checkpoint.
+    companions: Mapping[str, bytes] = {}
+
+    @property
+    def vitals(self) -> VitalsLimits:
+        """When the run goes back by itself: never, if others train copies of the model, which cannot go back yet."""
+        alone = self.ranks.count == 1
+        return self.settings.vitals if alone else msgspec.structs.replace(self.settings.vitals, governed=False)

@@ -17,6 +17,7 @@ from esper.api.evaluation import Evaluation, Score
 from esper.api.fences import UNANSWERED, Fences
 from esper.api.growth import Growth
 from esper.api.measuring import Measuring
+from esper.api.parallel.crew import Crew, Nobody
 from esper.api.recovery import MODES, Recovery
 from esper.api.retraining import Retraining
 from esper.api.settings import GrowthSettings
@@ -54,7 +55,9 @@ class Session:
         close: Callable[[], None],
         say: Say,
         retraining: Retraining | None = None,
+        crew: Crew | None = None,
     ) -> None:
+        self._crew = crew or Nobody()
         self.run_id = run_id
         self.epoch = last.at.epoch
         self.global_step = last.at.step
@@ -79,7 +82,7 @@ class Session:
         self._totals = [0.0, 0.0]
         self._returned_at: float | None = None
         self.slots: Mapping[str, SlotHandle] = {
-            slot.site.label: SlotHandle(seed_id, slot, growth, fences, self._open_moment)
+            slot.site.label: SlotHandle(seed_id, slot, growth, fences, self._moment_by_hand)
             for seed_id, slot in growth.slots.items()
         }
 
@@ -109,6 +112,10 @@ class Session:
         if not self._open:
             raise SessionClosed
         return self.moment()
+
+    def _moment_by_hand(self) -> Moment:
+        self._crew.demand_nobody("driving a slot by hand")
+        return self._open_moment()
 
     def observe(self, *inputs: object) -> None:
         """Show every dormant site one batch, so that a seed can be germinated by hand.
@@ -149,6 +156,7 @@ class Session:
         self._recovery.react(panic, self.moment())
         self._recovery.heed_culls(self._growth.culled)
         self._forget_what_was_left_behind()
+        self._crew.after_step()
         ended = perf_counter()
         # A fence may wait seconds for a kernel to be compiled: that is a pause, not a part of every step.
         interval = None if self._returned_at is None else before_fence - self._returned_at
@@ -176,6 +184,7 @@ class Session:
             EvaluationInvalid: `evaluate` returned something else than numbers.
             RunDiverged: a resumed run repeats an epoch and finds other numbers than were recorded.
             RetrainDiverged: the same, of a run that is trained again to compare it.
+            RanksDiffer: several processes train, and their models are not alike.
         """
         moment = self._open_moment()
         if not self._steps:
@@ -207,6 +216,7 @@ class Session:
         self._measuring.epoch(facts, seeds_active=len(self._growth.alive), recorded=fence is not None)
         self.decisions = () if fence is None else tuple(decision.reason for decision in fence.decisions)
         self._growth.new_epoch()
+        self._crew.after_epoch(self.facts, self.decisions)
         self._begin_epoch(facts.steps)
         return self.facts
 
@@ -232,6 +242,7 @@ class Session:
             NothingToGoBackTo: no blessed checkpoint is called so.
             KernelLost, CheckpointBroken, BlobMissing, BlobCorrupt: a part is damaged; nothing has happened.
         """
+        self._crew.demand_nobody("a rollback")
         outcome = self._recovery.by_hand(to, MODES[mode], reason or "by hand", self._open_moment())
         self._forget_what_was_left_behind()
         return outcome
@@ -268,13 +279,14 @@ class Session:
     def _measured(self) -> EpochFacts:
         pressures: list[SitePressure] = self._growth.close_windows(self._run_seed) if self._observing else []
         self._observing = False
+        loss = float(torch.stack(self._losses).double().mean()) if self._losses else math.nan
         score = self._evaluation.score()
         epoch = self.epoch + 1
         worth = self._growth.worth(self._evaluation, score, epoch, self._run_seed)
         return EpochFacts(
             at=Moment(step=self.global_step, epoch=epoch),
             steps=self._steps,
-            train_loss=float(torch.stack(self._losses).double().mean()) if self._losses else math.nan,
+            train_loss=self._crew.meet(loss),
             score=score.value,
             metrics=score.metrics,
             pressures=pressures,
@@ -340,6 +352,7 @@ class Session:
                 self._retrained(self._retraining, failed=kind is not None)
             elif kind is None:
                 self._end()
+                self._crew.farewell()
             else:
                 self._say(f'run {self.run_id} was interrupted; go on with esper.attach(..., resume="{self.run_id}")')
         finally:

@@ -1,7 +1,7 @@
 """How a seed learns before it is let in: by functional gradient (growth-method, section 2; Friedman 2001)."""
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 import msgspec
 import torch
@@ -10,10 +10,13 @@ from torch import Tensor
 
 from esper.kasmina.errors import SeedFault
 from esper.kasmina.live_seed import LiveSeed
+from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.tap import Crossing, current_backward
 
 HELD_OUT_EVERY = 8
 SCALE_DECAY = 0.9
+
+Result = TypeVar("Result")
 
 
 class Lesson(msgspec.Struct, frozen=True):
@@ -70,6 +73,24 @@ class HeldOut(msgspec.Struct):
         self.decrease -= (lesson.gradient * contributed).double().sum().item()
         self.samples += len(wished)
 
+    def totals(self, ranks: Ranks) -> "HeldOut":
+        """Return the sums over all *ranks*."""
+        numbers = [self.samples, self.rows, self.unexplained, self.squares, self.decrease, *self.sums]
+        samples, rows, unexplained, squares, decrease, *sums = ranks.total(numbers)
+        return HeldOut(int(samples), int(rows), unexplained, squares, decrease, sums)
+
+    def plus(self, other: "HeldOut") -> "HeldOut":
+        """Return both together."""
+        sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)] if self.sums else other.sums
+        return HeldOut(
+            self.samples + other.samples,
+            self.rows + other.rows,
+            self.unexplained + other.unexplained,
+            self.squares + other.squares,
+            self.decrease + other.decrease,
+            sums,
+        )
+
     def promise(self) -> Promise | None:
         """Return the verdict of all batches together, or None if there was none."""
         if self.samples == 0:
@@ -92,9 +113,11 @@ class Incubator:
     """Trains a seed to predict the negative functional gradient, in a graph of its own.
 
     Every eighth optimizer step's batches are held out: the seed is measured on them and does not learn from them.
+    Where several ranks train, it learns from the lessons of all, and fails on all if it fails on one.
     """
 
-    def __init__(self, at_model_output: bool, progress: Progress | None = None) -> None:
+    def __init__(self, at_model_output: bool, progress: Progress | None = None, ranks: Ranks = ALONE) -> None:
+        self._ranks = ranks
         self.progress = progress or Progress()
         self._at_model_output = at_model_output
         self._lessons: list[Lesson] = []
@@ -126,7 +149,7 @@ class Incubator:
         lessons, self._lessons = self._lessons, []
         # A gradient that is not finite is the host's trouble, and teaches nothing.
         lessons = _of_one_step([lesson for lesson in lessons if bool(torch.isfinite(lesson.gradient).all())])
-        if not lessons:
+        if self._ranks.total([float(not lessons)])[0]:
             return
         held_out = self.progress.batches % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         self.progress.batches += 1
@@ -147,6 +170,16 @@ class Incubator:
 
     def _learn(self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None) -> list[Tensor]:
         self._follow_scale(lessons)
+        brought, gradients = self._agreed(lambda: self._gradients(seed, lessons, inspect))
+        for parameter, gradient in zip(seed.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        seed.descend()
+        return brought
+
+    def _gradients(
+        self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None
+    ) -> tuple[list[Tensor], Sequence[Tensor | None]]:
+        """Return what the seed brings, and the gradients of its parameters: none if there is nothing to learn."""
         total = sum(len(lesson.gradient) for lesson in lessons)
         with torch.enable_grad():
             outputs = [seed.contribute(lesson.input, lesson.host, training=True) for lesson in lessons]
@@ -156,26 +189,38 @@ class Incubator:
             ]
             loss = torch.stack(parts).sum()
         brought = [output.detach() for output in outputs]
+        nothing = [None] * len(seed.parameters)
         if not loss.requires_grad:
-            return brought
+            return brought, nothing
         if inspect is not None:
             inspect(loss)
         if not seed.parameters:
-            return brought
+            return brought, nothing
         if not bool(torch.isfinite(loss)):
             raise SeedFault("non_finite", "its loss is infinite or undefined")
         # Not loss.backward(): even a seed that reaches into the host cannot leave a gradient there.
-        gradients = torch.autograd.grad(loss, seed.parameters, allow_unused=True)
-        for parameter, gradient in zip(seed.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        seed.descend()
-        return brought
+        return brought, torch.autograd.grad(loss, seed.parameters, allow_unused=True)
+
+    def _agreed(self, work: Callable[[], Result]) -> Result:
+        """Return what *work* does, unless it fails on any rank; then it has failed on all of them."""
+        try:
+            done = work()
+        except SeedFault:
+            self._ranks.total([1.0])
+            raise
+        if self._ranks.total([0.0])[0]:
+            raise SeedFault("elsewhere", "it failed on another rank")
+        return done
 
     @torch.no_grad()
     def _measure(self, seed: LiveSeed, lessons: list[Lesson]) -> list[Tensor]:
-        outputs = [seed.contribute(lesson.input, lesson.host, training=False) for lesson in lessons]
+        outputs = self._agreed(
+            lambda: [seed.contribute(lesson.input, lesson.host, training=False) for lesson in lessons]
+        )
+        found = HeldOut()
         for output, lesson in zip(outputs, lessons, strict=True):
-            self.progress.held_out.add(output, self._wish(lesson), lesson)
+            found.add(output, self._wish(lesson), lesson)
+        self.progress.held_out = self.progress.held_out.plus(found.totals(self._ranks))
         return outputs
 
     def _follow_scale(self, lessons: list[Lesson]) -> None:
@@ -183,7 +228,9 @@ class Incubator:
             self.progress.scale = 1.0
             return
         squares = sum(lesson.gradient.double().square().sum().item() for lesson in lessons)
-        found = (squares / sum(lesson.gradient.numel() for lesson in lessons)) ** 0.5
+        numbers = sum(lesson.gradient.numel() for lesson in lessons)
+        all_squares, all_numbers = self._ranks.total([squares, float(numbers)])
+        found = (all_squares / all_numbers) ** 0.5
         before = self.progress.scale
         self.progress.scale = SCALE_DECAY * before + (1.0 - SCALE_DECAY) * found if before > 0.0 else found
 

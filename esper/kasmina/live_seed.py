@@ -12,6 +12,7 @@ from esper.kasmina.blending import Blend
 from esper.kasmina.draws import OwnDraws
 from esper.kasmina.errors import SeedFault
 from esper.kasmina.pace import Pace
+from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.retention import Retention
 from esper.kasmina.tap import in_backward
 
@@ -25,8 +26,14 @@ class LiveSeed:
     """One seed's module. Its parameters are stepped here only, until they join the host's optimizer."""
 
     def __init__(
-        self, module: nn.Module, blend: Blend, learning_rate: Callable[[], float] | None, init_seed: int
+        self,
+        module: nn.Module,
+        blend: Blend,
+        learning_rate: Callable[[], float] | None,
+        init_seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         self.module, self.blend, self.init_seed = module, blend, init_seed
         learning = (*module.parameters(), *blend.parameters())
         self.parameters = [parameter for parameter in learning if parameter.requires_grad]
@@ -69,10 +76,15 @@ class LiveSeed:
     def descend(self, loss_scale: float = 1.0) -> None:
         """Step along the gradients that are at hand, divided by *loss_scale*, clipped to norm 1, and drop them.
 
+        Where several ranks train, along the means of theirs.
+
         Raises:
             SeedFault: they are not finite; nothing has moved.
         """
-        if self.optimizer is None or all(parameter.grad is None for parameter in self.parameters):
+        if self.optimizer is None:
+            return
+        self._ranks.average(self.parameters)
+        if all(parameter.grad is None for parameter in self.parameters):
             return
         if self._learning_rate is not None:
             self.optimizer.param_groups[0]["lr"] = self._learning_rate()

@@ -17,8 +17,9 @@ from esper.kasmina.incubation import Incubator, Progress
 from esper.kasmina.isolation import shared_parameters, strangers
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.meter import Meter, Sizes
+from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.rules.alpha import Ramp
-from esper.kasmina.tap import Crossing, Tap, in_backward
+from esper.kasmina.tap import Crossing, Removable, Tap, in_backward
 from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
@@ -83,8 +84,15 @@ class PlantedSeed:
     """One seed in one model, from its planting to its removal. `Slot` is its public face."""
 
     def __init__(
-        self, site: Site, model: nn.Module, seed: LiveSeed, facts: SeedFacts, loss_scale: LossScale = unscaled
+        self,
+        site: Site,
+        model: nn.Module,
+        seed: LiveSeed,
+        facts: SeedFacts,
+        loss_scale: LossScale = unscaled,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks, self._averaged = ranks, list[Removable]()
         self.site, self.seed, self.facts = site, seed, facts
         self.tap: Tap | None = None
         self._loss_scale, self._scale = loss_scale, 1.0
@@ -92,7 +100,7 @@ class PlantedSeed:
         self._seen = False
         self._model = model
         self._exit = model.get_submodule(site.exit_module)
-        self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
+        self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress, ranks)
         self._alpha = torch.tensor(facts.alpha, device=_device(self._exit, model))
         self._override: Tensor | None = None
         self._feedback = Feedback(facts.meter.agreement, self._blame)
@@ -143,7 +151,7 @@ class PlantedSeed:
     def become(self, facts: SeedFacts) -> None:
         """Go on from *facts*; lessons that no step has used are forgotten."""
         self.facts = facts
-        self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
+        self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress, self._ranks)
         self.set_alpha(facts.alpha)
         self.seed.drop_gradients()
 
@@ -164,6 +172,14 @@ class PlantedSeed:
             self.holder.add_module(name, part)
         adopt(optimizer, self.seed.parameters, self.seed.optimizer)
         self.seed.optimizer = None
+        # What averages the host's gradients over ranks was set up before this seed was there.
+        self._averaged = self._ranks.keep_alike(self.seed.parameters)
+
+    def leave_ranks(self) -> None:
+        """Average no gradients over ranks any more."""
+        for handle in self._averaged:
+            handle.remove()
+        self._averaged = []
 
     def visit(self, crossing: Crossing) -> Tensor | None:
         """Answer one pass through the site: None leaves the host's output the very same tensor."""

@@ -19,7 +19,7 @@ NAMED, MATCHED = "named by you", "matches"
 FIRST = ("0",)
 ADVICE: Mapping[str, str] = {
     "DataParallel": "wrap its .module and train on one device",
-    "DistributedDataParallel": "wrap its .module; distributed training is not supported",
+    "DistributedDataParallel": "wrap its .module, on every rank, and give esper.attach the DistributedDataParallel",
     "FullyShardedDataParallel": "wrap the model before sharding; distributed training is not supported",
     "FSDPModule": "wrap the model before sharding; distributed training is not supported",
     "OptimizedModule": "wrap the model before torch.compile, with compiled=True",

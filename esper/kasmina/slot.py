@@ -19,10 +19,11 @@ from torch.optim import Optimizer
 
 from esper.kasmina.adoption import held_by, release
 from esper.kasmina.doorway import declared
-from esper.kasmina.errors import CompiledHost, SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
+from esper.kasmina.errors import CompiledHost, SeedFault, SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
 from esper.kasmina.isolation import shared_parameters
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.planted import PlantedSeed, SeedFacts, planted_in
+from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Tap, hooks_left
 from esper.kasmina.window import LossScale, Recorder, Window, unscaled
@@ -35,9 +36,9 @@ from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
 class Slot:
     """A place in *model* where one seed at a time can live. Without a seed, and unobserved, it has no hook at all."""
 
-    def __init__(self, site: Site, model: nn.Module, loss_scale: LossScale = unscaled) -> None:
+    def __init__(self, site: Site, model: nn.Module, loss_scale: LossScale = unscaled, ranks: Ranks = ALONE) -> None:
         self.site = site
-        self._loss_scale = loss_scale
+        self._loss_scale, self._ranks = loss_scale, ranks
         self.shape: SiteShape | None = None
         self._model = model
         self._recorder: Recorder | None = None
@@ -133,7 +134,7 @@ class Slot:
             init_seed=init_seed,
             shape=canonical_bytes(self.shape).hex(),
         )
-        seed = LiveSeed(module, facts.new_blend(), learning_rate, init_seed)
+        seed = LiveSeed(module, facts.new_blend(), learning_rate, init_seed, self._ranks)
         facts.birth_digest = seed.digest()
         facts.meter.found_violations(shared)
         self._install(seed, facts)
@@ -192,6 +193,7 @@ class Slot:
             weakref.ref(parameter) for part in planted.parts().values() for parameter in part.parameters()
         ]
         self._removed_tap = planted.tap
+        planted.leave_ranks()
         planted.unhook()
         planted_in(self._model).pop(self.site.seed_id)
         if planted.stage == Stage.SEED_STAGE_FOSSILIZED:
@@ -248,6 +250,16 @@ class Slot:
         if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
             self._planted.keep_pace(host_seconds, ratio, allowance_s)
 
+    def fail_elsewhere(self) -> None:
+        """Note that the seed has failed on another rank; without effect if it has failed here."""
+        if self._planted is not None and not self.failed:
+            self._planted.facts.meter.fault(SeedFault("elsewhere", "it failed on another rank"), certain=True)
+
+    def leave_ranks(self) -> None:
+        """Average no gradients over ranks any more."""
+        if self._planted is not None:
+            self._planted.leave_ranks()
+
     def new_epoch(self) -> None:
         """Begin an epoch's measurements. What a backward pass left that no step has used is dropped."""
         if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
@@ -302,7 +314,7 @@ class Slot:
             return
         if module is None:
             raise SeedStateInvalid(self.site.seed_id, "there is a seed in it, and no module to load it into")
-        seed = LiveSeed(module, known.new_blend(), learning_rate, known.init_seed)
+        seed = LiveSeed(module, known.new_blend(), learning_rate, known.init_seed, self._ranks)
         try:
             seed.restore(tensors)
         except (RuntimeError, KeyError, ValueError) as misfit:
@@ -326,7 +338,7 @@ class Slot:
             raise SlotOccupied(self.site.seed_id)
         if self._recorder is not None:
             self.close_window()
-        self._planted = PlantedSeed(self.site, self._model, seed, facts, self._loss_scale)
+        self._planted = PlantedSeed(self.site, self._model, seed, facts, self._loss_scale, self._ranks)
         self._planted.hook()
 
     def _living(self) -> PlantedSeed:

@@ -11,6 +11,8 @@ from torch import nn
 from esper.tolaria.encoding import decode, encode
 from esper.tolaria.random_state import random_state, restore_random_state
 
+RANK = "rank/"
+
 
 class CheckpointBroken(Exception):
     """A checkpoint whose parts do not add up; nothing was restored from it."""
@@ -67,6 +69,31 @@ def capture(
     parts |= {f"seed/{seed_id}": encode(state) for seed_id, state in seeds.items()}
     parts |= {f"stateful/{name}": encode(_taken(thing)) for name, thing in stateful.items()}
     return parts
+
+
+def companion(stateful: Mapping[str, Stateful | torch.Generator]) -> bytes:
+    """Return what a process that trains a copy of the model has of its own: its random streams and *stateful*.
+
+    Raises:
+        Unsavable: a state_dict holds a value that is not plain data.
+    """
+    return encode({"random": random_state(), "stateful": {name: _taken(thing) for name, thing in stateful.items()}})
+
+
+def rank_part(rank: int) -> str:
+    """Return the name of the part that holds the `companion` of *rank*."""
+    return f"{RANK}{rank}"
+
+
+def ranks_in(parts: Mapping[str, Any]) -> int:
+    """Return how many processes trained when *parts* were taken."""
+    return 1 + sum(name.startswith(RANK) for name in parts)
+
+
+def as_rank(parts: Mapping[str, Any], rank: int) -> dict[str, Any]:
+    """Return *parts* with what *rank* had of its own in place of the first rank's."""
+    own = parts[rank_part(rank)]
+    return {**parts, "random": own["random"], **{f"stateful/{name}": state for name, state in own["stateful"].items()}}
 
 
 def write(parts: Mapping[str, bytes], put: Callable[[bytes], str]) -> tuple[str, int]:

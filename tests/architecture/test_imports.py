@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-NEVER_IMPORTED = {"textual", "starlette", "uvicorn", "plotly", "matplotlib", "transformers", "lightning", "sklearn"}
+NEVER_IMPORTED = {"textual", "starlette", "uvicorn", "plotly", "matplotlib", "transformers", "accelerate", "sklearn"}
+NEVER_IMPORTED |= {"lightning", "pytorch_lightning"}
 # What `eventstore` may be installed with: nats-py, protobuf, msgspec and duckdb. The last only for projections.
 STANDS_ON = {"nats", "google", "msgspec", "duckdb"}
 STORE = Path(__file__).parents[2] / "eventstore"

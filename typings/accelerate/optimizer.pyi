@@ -1,0 +1,7 @@
+from typing import Any
+
+from torch.optim import Optimizer
+
+class AcceleratedOptimizer(Optimizer):
+    optimizer: Optimizer
+    scaler: Any
