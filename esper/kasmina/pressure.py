@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from esper.kasmina.finite import all_finite
 from esper.kasmina.window import Window
 from esper.leyline.v1.enums_pb2 import SiteKind
 from esper.leyline.v1.site_pb2 import SitePressure
@@ -54,7 +55,7 @@ def pressure(seed_id: str, window: Window, random_seed: int) -> SitePressure | N
         return None
     entry, gradient = window.input.float().cpu(), window.gradient.float().cpu()
     rows = read(entry, gradient, torch.Generator().manual_seed(random_seed))
-    if not (_finite(rows.features_RK) and _finite(rows.wish_RD)):
+    if not (all_finite(rows.features_RK) and all_finite(rows.wish_RD)):
         return None
     part_R = torch.arange(window.samples).repeat_interleave(rows.per_sample) % SPLIT
     predicted_RD = _prediction(rows, part_R)
@@ -69,10 +70,6 @@ def pressure(seed_id: str, window: Window, random_seed: int) -> SitePressure | N
         gradient_rms=gradient.square().mean().sqrt().item(),
         samples=window.samples,
     )
-
-
-def _finite(numbers: Tensor) -> bool:
-    return bool(torch.isfinite(numbers).all())
 
 
 def _best_step_gain(agreement_N: Tensor) -> float:

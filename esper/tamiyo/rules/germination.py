@@ -25,6 +25,9 @@ LIVE = frozenset(
     }
 )
 
+# Up to the epoch whose number has so many bits, pressure is measured in every one.
+EVERY_EPOCH_BITS = 3
+
 
 def growth(settings: HeuristicSettings, state: PolicyState, command: JudgeEpoch) -> DecisionMade:
     """Return the germination that the measured pressure asks for, or a WAIT that says why there is none."""
@@ -55,6 +58,19 @@ def growth(settings: HeuristicSettings, state: PolicyState, command: JudgeEpoch)
             return _germination(settings, command, pressure, candidate, dormant[pressure.seed_id])
     sites = ", ".join(pressure.seed_id for pressure in wanting)
     return _wait(f"nothing on offer for {sites} is worth another try", thresholds={"penalty": settings.penalty_limit})
+
+
+def worth_a_look(settings: HeuristicSettings, epoch: int, live: int, last: EpochFacts) -> bool:
+    """Whether growth pressure should be measured in the epoch that will end as number *epoch*.
+
+    Not where nothing could follow from it: too early, or with *live* seeds no room for another. A host that showed no
+    pressure when it was looked at *last* seldom shows any soon: from the eighth epoch on it is looked at every second
+    epoch, from the sixteenth every fourth, and so on.
+    """
+    if epoch < settings.min_epoch or live >= settings.max_live_seeds:
+        return False
+    every = 1 << max(0, epoch.bit_length() - EVERY_EPOCH_BITS)
+    return epoch % every == 0 or any(_asks(settings, pressure) for pressure in last.pressures)
 
 
 def live_seeds(facts: EpochFacts) -> int:

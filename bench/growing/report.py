@@ -1,0 +1,5 @@
+"""The tables of the growth bench."""
+
+
+def report(rows, tasks):
+    return ""
