@@ -3,7 +3,7 @@
 Four tasks with real data. Every arm has the same data in the same order, AdamW and one cosine schedule; its learning
 rate is chosen from the same grid by the validation part, with one random seed of its own; test data are looked at once,
 after the last epoch. Every finished run is a line of --results: an interrupted bench goes on where it was. --report
-renders the tables from that file. gromo needs a Python of its own, because it brings packages that Esper has no use for:
+renders the tables from that file. gromo needs a Python of its own, because it brings packages that Esper does not use:
 
     python -m venv gromo && gromo/bin/pip install torch==2.13.0 numpy networkx deprecated lightning-utilities packaging
     gromo/bin/pip install --no-deps torchmetrics gromo==0.1.0

@@ -2,8 +2,8 @@
 
 gromo 0.1.0 (BSD-3) as its tutorial uses it: the optimizer is made anew at each growth, statistics come from the
 training set, TINY's scale is found by a line search, GradMax has none. Data, batches, schedule and host sizes are
-those of the other arms. TINY's hidden units are ReLU like theirs, with which it did better than with gromo's default, SELU;
-GradMax has SELU, because its new units begin with zeros, where a ReLU has no gradient.
+those of the other arms. TINY's hidden units are ReLU like theirs, with which it did better than with gromo's default,
+SELU; GradMax has SELU, because its new units begin with zeros, where a ReLU has no gradient.
 """
 
 import json

@@ -1,5 +1,7 @@
 """The simplest way to grow: wider hidden layers whose new units are listened to from zero."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -11,7 +13,7 @@ def hidden_pairs(model: nn.Module) -> list[tuple[nn.Linear, nn.Linear]]:
     for part in model.modules():
         if isinstance(part, nn.Sequential):
             layers = [layer for layer in part if isinstance(layer, nn.Linear)]
-            found += zip(layers, layers[1:], strict=False)
+            found += pairwise(layers)
     return found
 
 

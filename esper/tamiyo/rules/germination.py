@@ -27,6 +27,8 @@ LIVE = frozenset(
 
 # Up to the epoch whose number has so many bits, pressure is measured in every one.
 EVERY_EPOCH_BITS = 3
+# For so many rows `min_pressure` is meant: the noise of what a probe explains falls with their number.
+ROWS = 8192
 
 
 def growth(settings: HeuristicSettings, state: PolicyState, command: JudgeEpoch) -> DecisionMade:
@@ -84,9 +86,14 @@ def init_seed(run_seed: int, seed_id: str, generation: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def _least(settings: HeuristicSettings, pressure: SitePressure) -> float:
+    """Return the pressure that is asked for, given how many rows it was measured on."""
+    return settings.min_pressure * min(1.0, ROWS / max(1, pressure.rows))
+
+
 def _asks(settings: HeuristicSettings, pressure: SitePressure) -> bool:
     return (
-        pressure.r_squared >= settings.min_pressure
+        pressure.r_squared >= _least(settings, pressure)
         and math.isfinite(pressure.r_squared)
         and pressure.predicted_loss_decrease > 0.0
     )
@@ -126,8 +133,8 @@ def _germination(
         seed_id=seed_id,
         blueprint_id=candidate.blueprint_id,
         reason=(
-            f"{candidate.blueprint_id} at {seed_id}: a probe predicts {pressure.r_squared:.3f} of what the host wants"
-            f" there (at least {settings.min_pressure:g}) and a loss lower by {pressure.predicted_loss_decrease:.4g}"
+            f"{candidate.blueprint_id} at {seed_id}: a probe predicts {pressure.r_squared:.3g} of what the host wants"
+            f" there (at least {_least(settings, pressure):.3g}) and a loss lower by {pressure.predicted_loss_decrease:.4g}"
         ),
         inputs={
             "r_squared": pressure.r_squared,
@@ -137,7 +144,7 @@ def _germination(
             GENERATION: slot.generation + 1,
         },
         thresholds={
-            "r_squared": settings.min_pressure,
+            "r_squared": _least(settings, pressure),
             "predicted_loss_decrease": 0.0,
             "live_seeds": settings.max_live_seeds,
         },
@@ -177,17 +184,18 @@ def _sanity(slot: SeedObservation, pressure: SitePressure, live: int) -> dict[st
 
 def _no_pressure(settings: HeuristicSettings, pressures: list[SitePressure]) -> DecisionMade:
     largest = max(pressures, key=lambda pressure: _rank(pressure.r_squared))
-    if largest.r_squared >= settings.min_pressure:
+    least = _least(settings, largest)
+    if largest.r_squared >= least:
         reason = f"the pressure at {largest.seed_id} ({largest.r_squared:.3f}) predicts no lower loss"
     else:
         reason = (
-            f"no site shows pressure above {settings.min_pressure:g} (the largest is {largest.r_squared:.3f},"
+            f"no site shows pressure above {least:.3g} (the largest is {largest.r_squared:.3g},"
             f" at {largest.seed_id}): the host is large enough"
         )
     return _wait(
         reason,
         inputs={f"{pressure.seed_id}.r_squared": pressure.r_squared for pressure in pressures},
-        thresholds={"r_squared": settings.min_pressure, "predicted_loss_decrease": 0.0},
+        thresholds={"r_squared": least, "predicted_loss_decrease": 0.0},
     )
 
 
