@@ -12,6 +12,7 @@ from bench.growing.data import Data
 from bench.growing.tasks import Task
 
 TUNING_SEED = 100
+TUNING = "tuning"
 MATCHED, MATCHED_CPU = "static, final size", "static, final size and CPU"
 
 
@@ -64,7 +65,7 @@ class Campaign:
         task = self.task
         arms = ["static", "widened", *(peer.ARMS if self._python else ())]
         rates = {arm: self._tuned(arm, 0) for arm in ("grown", *arms)}
-        at_best = self._ledger.find("tuning", self._trial("grown", rates["grown"], TUNING_SEED))
+        at_best = self._ledger.find(TUNING, self._trial("grown", rates["grown"], TUNING_SEED))
         final_width = fitting_width(task, at_best.outcome.parameters)
         matched_rate = self._tuned("static", final_width)
         for seed in seeds:
@@ -84,7 +85,7 @@ class Campaign:
         chosen = {width: self._tuned("static", width) for width in self.task.widths}
         for seed in seeds:
             for width, rate in chosen.items():
-                tuned = self._ledger.find("tuning", self._trial("static", rate, TUNING_SEED, width=width))
+                tuned = self._ledger.find(TUNING, self._trial("static", rate, TUNING_SEED, width=width))
                 epochs = max(1, round(self.task.epochs * budget / tuned.outcome.cpu_s))
                 role = f"sweep, width {width}"
                 if not any(row.trial.seed == seed for row in self._ledger.of(self.task.name, role)):
@@ -93,8 +94,7 @@ class Campaign:
 
     def _tuned(self, arm: str, width: int) -> float:
         found = {
-            rate: self._run("tuning", self._trial(arm, rate, TUNING_SEED, width=width)).valid
-            for rate in self.task.rates
+            rate: self._run(TUNING, self._trial(arm, rate, TUNING_SEED, width=width)).valid for rate in self.task.rates
         }
         return (min if self.task.bits else max)(found, key=lambda rate: found[rate])
 

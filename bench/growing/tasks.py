@@ -135,11 +135,11 @@ def tasks(letters: Path) -> dict[str, Task]:
             name="scripture",
             load=data.scripture,
             host=CharacterModel,
-            epochs=12,
+            epochs=16,
             batch=32,
             rates=(3e-3, 1e-2, 2e-2),
             widths=(8, 32, 128),
-            steps_per_epoch=100,
+            steps_per_epoch=80,
             bits=True,
         ),
     )

@@ -134,7 +134,8 @@ def _germination(
         blueprint_id=candidate.blueprint_id,
         reason=(
             f"{candidate.blueprint_id} at {seed_id}: a probe predicts {pressure.r_squared:.3g} of what the host wants"
-            f" there (at least {_least(settings, pressure):.3g}) and a loss lower by {pressure.predicted_loss_decrease:.4g}"
+            f" there (at least {_least(settings, pressure):.3g})"
+            f" and a loss lower by {pressure.predicted_loss_decrease:.4g}"
         ),
         inputs={
             "r_squared": pressure.r_squared,
