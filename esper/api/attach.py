@@ -55,7 +55,7 @@ from esper.api.recovery import Recovery
 from esper.api.retraining import Retraining, record_of, rehearsal
 from esper.api.rollbacks import Rollbacks
 from esper.api.script import Script
-from esper.api.session import Session
+from esper.api.session import NOBODY, Session
 from esper.api.settings import GrowthSettings, settings_of
 from esper.api.wrap import refuse_compiled, survey_of, wrapped_sites
 from esper.kasmina.doorway import declared
@@ -71,7 +71,6 @@ from esper.tolaria.rules.run import RUN
 from eventstore.store import EventStore, Recorded
 
 HEURISTIC = "heuristic"
-NONE = "none"
 
 # A plain attribute of the model, the model's own id: a copy of the model is in no session.
 IN_SESSION = "_esper_in_session"
@@ -369,7 +368,7 @@ def _facts(script: Script) -> RunFacts:
         esper_version=version("esper-growth"),
         data=script.data,
         seed=script.seed,
-        controller=script.controller or NONE,
+        controller=script.controller or NOBODY,
         policy_version=script.settings.policy.version() if script.controller == HEURISTIC else "",
     )
 

@@ -26,9 +26,13 @@ from esper.karn.candidates import candidates
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import EpochFacts, KeptSeed, RunFacts, RunSummary
 from esper.leyline.v1.site_pb2 import Moment, SitePressure
+from esper.tamiyo.rules.germination import worth_a_look
 from esper.tolaria.checkpoint import model_sha256
 
 Say = Callable[[str], None]
+
+# The controller of a run whose slots are driven by hand.
+NOBODY = "none"
 
 
 class Session:
@@ -72,7 +76,7 @@ class Session:
         self._retraining = retraining
         self._recovery = recovery
         self._open = True
-        self._observing = False
+        self._observing, self._controlled = False, facts.controller != NOBODY
         # The seeds that the newest checkpoint holds as kept: what was kept since is worth another.
         self._kept_then = growth.fossilized()
         self._steps = 0
@@ -272,7 +276,10 @@ class Session:
     def _observe_near_the_epochs_end(self) -> None:
         """Open the windows in which growth pressure is measured; the first epoch has none, as its end is unknown."""
         opening = max(0, self._steps_before - self._settings.pressure_window_steps)
-        if self._steps_before and not self._observing and self._steps > opening:
+        if not self._steps_before or self._observing or self._steps <= opening:
+            return
+        policy, live = self._settings.policy, len(self._growth.alive)
+        if self._controlled and worth_a_look(policy, self.epoch + 1, live, self.facts):
             self._observing = True
             self._growth.open_windows(self._settings.pressure_window_samples)
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from esper.kasmina.errors import SeedFault
+from esper.kasmina.finite import all_finite
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.tap import Crossing, current_backward
@@ -148,7 +149,7 @@ class Incubator:
         """
         lessons, self._lessons = self._lessons, []
         # A gradient that is not finite is the host's trouble, and teaches nothing.
-        lessons = _of_one_step([lesson for lesson in lessons if bool(torch.isfinite(lesson.gradient).all())])
+        lessons = _of_one_step([lesson for lesson in lessons if all_finite(lesson.gradient)])
         if self._ranks.total([float(not lessons)])[0]:
             return
         held_out = self.progress.batches % HELD_OUT_EVERY == HELD_OUT_EVERY - 1

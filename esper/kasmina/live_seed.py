@@ -11,6 +11,7 @@ from torch.optim import AdamW
 from esper.kasmina.blending import Blend
 from esper.kasmina.draws import OwnDraws
 from esper.kasmina.errors import SeedFault
+from esper.kasmina.finite import all_finite
 from esper.kasmina.pace import Pace
 from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.retention import Retention
@@ -62,7 +63,7 @@ class LiveSeed:
         if not isinstance(output, Tensor) or output.shape != host.shape or output.device != host.device:
             found = f"{tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
             raise SeedFault("wrong_shape", f"returned {found} where the host has {tuple(host.shape)}")
-        if not bool(torch.isfinite(output).all()):
+        if not all_finite(output):
             raise SeedFault("non_finite", "returned infinite or undefined numbers")
         return output.to(host.dtype)
 

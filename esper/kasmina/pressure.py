@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from esper.kasmina.finite import all_finite
 from esper.kasmina.window import Window
 from esper.leyline.v1.enums_pb2 import SiteKind
 from esper.leyline.v1.site_pb2 import SitePressure
@@ -25,6 +26,8 @@ FILTERS = 24
 FILTER_GRID = 3
 RIDGES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 100.0)
 MAX_ROWS = 8192
+# A sequence's next element is mostly chance: what can be wished for is a small part, and takes many rows to be seen.
+MAX_SEQUENCE_ROWS = 65536
 # A feature that is nearly constant has huge standard scores where it is not; one of them could ruin a fit.
 MAX_STANDARD_SCORE = 5.0
 CACHED_SAMPLES = 128
@@ -54,7 +57,7 @@ def pressure(seed_id: str, window: Window, random_seed: int) -> SitePressure | N
         return None
     entry, gradient = window.input.float().cpu(), window.gradient.float().cpu()
     rows = read(entry, gradient, torch.Generator().manual_seed(random_seed))
-    if not (_finite(rows.features_RK) and _finite(rows.wish_RD)):
+    if not (all_finite(rows.features_RK) and all_finite(rows.wish_RD)):
         return None
     part_R = torch.arange(window.samples).repeat_interleave(rows.per_sample) % SPLIT
     predicted_RD = _prediction(rows, part_R)
@@ -68,11 +71,8 @@ def pressure(seed_id: str, window: Window, random_seed: int) -> SitePressure | N
         predicted_loss_decrease=_best_step_gain((wished_RD * predicted_RD).sum(1).view(-1, rows.per_sample).mean(1)),
         gradient_rms=gradient.square().mean().sqrt().item(),
         samples=window.samples,
+        rows=len(part_R),
     )
-
-
-def _finite(numbers: Tensor) -> bool:
-    return bool(torch.isfinite(numbers).all())
 
 
 def _best_step_gain(agreement_N: Tensor) -> float:
@@ -172,7 +172,9 @@ def _shrunk(images_NCHW: Tensor, height: int, width: int) -> Tensor:
 def _steps_of_sequence(entry_NPI: Tensor, gradient_NPD: Tensor, draws: torch.Generator) -> Rows:
     if entry_NPI.shape[1] != gradient_NPD.shape[1]:
         entry_NPI = F.adaptive_avg_pool1d(entry_NPI.transpose(1, 2), gradient_NPD.shape[1]).transpose(1, 2)
-    samples_R, places_R, per_sample = _some_positions(len(gradient_NPD), gradient_NPD.shape[1], draws)
+    samples_R, places_R, per_sample = _some_positions(
+        len(gradient_NPD), gradient_NPD.shape[1], draws, MAX_SEQUENCE_ROWS
+    )
     features_RK = _random_features(entry_NPI[samples_R, places_R], samples_R, draws)
     return Rows(features_RK, -gradient_NPD[samples_R, places_R], per_sample)
 
@@ -198,9 +200,11 @@ def _reach(places_R: Tensor, entered: int, left: int) -> tuple[Tensor, Tensor]:
     return reached.clamp(0, entered - 1), (reached >= 0) & (reached < entered)
 
 
-def _some_positions(samples: int, positions: int, draws: torch.Generator) -> tuple[Tensor, Tensor, int]:
-    """Draw positions of every sample, at most MAX_ROWS in all: whose they are, which, and how many per sample."""
-    per_sample = max(1, min(positions, MAX_ROWS // samples))
+def _some_positions(
+    samples: int, positions: int, draws: torch.Generator, most: int = MAX_ROWS
+) -> tuple[Tensor, Tensor, int]:
+    """Draw positions of every sample, at most *most* in all: whose they are, which, and how many per sample."""
+    per_sample = max(1, min(positions, most // samples))
     if per_sample == 1:
         return torch.arange(samples), torch.randint(positions, (samples,), generator=draws), 1
     drawn = torch.rand(samples, positions, generator=draws).argsort(1)[:, :per_sample]

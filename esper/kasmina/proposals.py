@@ -64,7 +64,7 @@ def propose(model: nn.Module, unfit: Mapping[str, str]) -> Proposals:
         elif why in (None, WITHIN):
             left[name] = _unfit(module) if why is None else f"{WITHIN}: name it exactly to grow there"
         else:
-            found.append(Proposal("", name, why))
+            found.append(_over(name, module) if why == MLP else Proposal("", name, why))
             if why not in (LAYER, CONV, TRANSFORMER_LAYER):
                 blocks[name] = why
     found += _spans(model)
@@ -133,6 +133,18 @@ def _is_conv_block(module: nn.Module) -> bool:
             type(child).__module__ != pooling.__name__ for child in children
         )
     return 0 < convolutions <= _FEW_CONVOLUTIONS and convolutions < len(children)
+
+
+def _over(name: str, block: nn.Module) -> Proposal:
+    """Return the feed-forward block's output; or the span over it, if it is narrower inside than on either side."""
+    layers = [(inner, layer) for inner, layer in _named(block) if isinstance(layer, nn.Linear)]
+    if len(layers) < 2:
+        return Proposal("", name, MLP)
+    (first, into), (last, out_of) = layers[0], layers[-1]
+    narrowest = min(layer.out_features for _, layer in layers[:-1])
+    if narrowest >= min(into.in_features, out_of.out_features):
+        return Proposal("", name, MLP)
+    return Proposal(f"{name}.{first}", f"{name}.{last}", BOTTLENECK)
 
 
 def _spans(model: nn.Module) -> Iterator[Proposal]:

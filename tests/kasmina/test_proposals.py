@@ -108,3 +108,14 @@ def test_hooks_that_compute_weights_run_in_a_probe():
 def test_every_site_of_a_transformer_that_auto_found_can_be_seen():
     model = wrap(SmallTransformer(), probe=rows(0)[0])
     assert set(survey_of(model).shapes) == {site.seed_id for site in survey_of(model).chosen}
+
+
+def test_a_feed_forward_block_that_is_narrow_inside_is_spanned_and_a_wide_one_is_not():
+    def block(inside: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(12, inside), nn.GELU(), nn.Linear(inside, 12))
+
+    model = nn.ModuleDict({"narrow": block(3), "wide": block(48)})
+    found = chosen(model)
+    assert found["narrow.0 -> narrow.2"] == "a span over a bottleneck"
+    assert found["wide"] == "a feed-forward block's output"
+    assert "narrow" not in found

@@ -11,7 +11,7 @@ from esper.leyline.canonical import kernel_key
 from esper.leyline.v1.enums_pb2 import DecisionAction as Action
 from esper.leyline.v1.kernel_pb2 import KernelSpec
 from esper.leyline.v1.policy_pb2 import DecisionMade
-from esper.tamiyo.rules.germination import init_seed
+from esper.tamiyo.rules.germination import init_seed, worth_a_look
 from esper.tamiyo.rules.heuristic import policy
 from esper.tamiyo.rules.settings import HeuristicSettings
 from tests.tamiyo.epochs import SPAN, epoch, free, offer, pressure, slot
@@ -31,7 +31,7 @@ def test_pressure_at_a_free_slot_germinates_the_first_offer():
     decision = only(epoch(1, free(), pressures=(pressure(0.142),), offers=(offer("BP021"), offer("BP002"))))
     assert (decision.action, decision.seed_id, decision.blueprint_id) == (GERMINATE, "s0", "BP021")
     assert decision.inputs["r_squared"] == 0.142
-    assert decision.thresholds["r_squared"] == 0.02
+    assert decision.thresholds["r_squared"] == 0.01
     assert "0.142" in decision.reason
     assert decision.germinate.at == decision.at
 
@@ -94,7 +94,7 @@ RELUCTANCE = [
     ("enough live seeds", epoch(1, free(), *FULL, pressures=(pressure(),), offers=(offer(),)), "2 of at most 2"),
     ("not measured", epoch(1, free(), offers=(offer(),)), "no growth pressure was measured"),
     ("not observed free", epoch(1, pressures=(pressure(),), offers=(offer(),)), "no slot is free"),
-    ("no pressure", epoch(1, free(), pressures=(pressure(0.012),), offers=(offer(),)), "the host is large enough"),
+    ("no pressure", epoch(1, free(), pressures=(pressure(0.006),), offers=(offer(),)), "the host is large enough"),
     ("no lower loss", epoch(1, free(), pressures=(pressure(0.3, 0.0),), offers=(offer(),)), "predicts no lower loss"),
     ("nothing on offer", epoch(1, free(), pressures=(pressure(),)), "nothing on offer for s0"),
     ("not a number", epoch(1, free(), pressures=(pressure(math.nan, 1.0),), offers=(offer(),)), "large enough"),
@@ -111,10 +111,33 @@ def test_nothing_grows_and_the_decision_says_why(command, reason):
 
 
 def test_the_reason_for_not_growing_names_the_largest_pressure():
-    command = epoch(3, free("s0"), free("s1"), pressures=(pressure(0.012), pressure(-0.1, seed_id="s1")))
+    command = epoch(3, free("s0"), free("s1"), pressures=(pressure(0.006), pressure(-0.1, seed_id="s1")))
     assert only(command).reason == (
-        "no site shows pressure above 0.02 (the largest is 0.012, at s0): the host is large enough"
+        "no site shows pressure above 0.01 (the largest is 0.006, at s0): the host is large enough"
     )
+
+
+def test_what_was_measured_on_more_rows_may_be_smaller():
+    seen = pressure(0.002)
+    seen.rows = 65_536
+    decision = only(epoch(1, free(), pressures=(seen,), offers=(offer(),)))
+    assert (decision.action, decision.thresholds["r_squared"]) == (GERMINATE, 0.00125)
+    seen.rows = 2_048
+    assert only(epoch(1, free(), pressures=(seen,), offers=(offer(),))).action == WAIT
+
+
+def test_a_look_is_taken_only_where_something_could_grow():
+    settings, calm = HeuristicSettings(), epoch(1, pressures=(pressure(0.001),)).facts
+    assert not worth_a_look(settings, 2, 0, calm)
+    assert not worth_a_look(settings, 3, settings.max_live_seeds, calm)
+    assert [number for number in range(1, 33) if worth_a_look(settings, number, 0, calm)] == [
+        *(3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32),
+    ]
+
+
+def test_a_host_that_showed_pressure_is_looked_at_again_at_once():
+    asking = epoch(16, pressures=(pressure(0.14),)).facts
+    assert worth_a_look(HeuristicSettings(), 17, 1, asking)
 
 
 def test_every_decision_is_signed_with_policy_observation_moment_and_score():

@@ -50,20 +50,22 @@ class SiteShape(_message.Message):
     def __init__(self, input_kind: _Optional[_Union[_enums_pb2.SiteKind, str]] = ..., input_size: _Optional[_Iterable[int]] = ..., output_kind: _Optional[_Union[_enums_pb2.SiteKind, str]] = ..., output_size: _Optional[_Iterable[int]] = ..., dtype: _Optional[str] = ..., at_model_output: _Optional[bool] = ...) -> None: ...
 
 class SitePressure(_message.Message):
-    __slots__ = ("seed_id", "shape", "r_squared", "predicted_loss_decrease", "gradient_rms", "samples")
+    __slots__ = ("seed_id", "shape", "r_squared", "predicted_loss_decrease", "gradient_rms", "samples", "rows")
     SEED_ID_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     R_SQUARED_FIELD_NUMBER: _ClassVar[int]
     PREDICTED_LOSS_DECREASE_FIELD_NUMBER: _ClassVar[int]
     GRADIENT_RMS_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
     seed_id: str
     shape: SiteShape
     r_squared: float
     predicted_loss_decrease: float
     gradient_rms: float
     samples: int
-    def __init__(self, seed_id: _Optional[str] = ..., shape: _Optional[_Union[SiteShape, _Mapping]] = ..., r_squared: _Optional[float] = ..., predicted_loss_decrease: _Optional[float] = ..., gradient_rms: _Optional[float] = ..., samples: _Optional[int] = ...) -> None: ...
+    rows: int
+    def __init__(self, seed_id: _Optional[str] = ..., shape: _Optional[_Union[SiteShape, _Mapping]] = ..., r_squared: _Optional[float] = ..., predicted_loss_decrease: _Optional[float] = ..., gradient_rms: _Optional[float] = ..., samples: _Optional[int] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class SeedObservation(_message.Message):
     __slots__ = ("seed_id", "stage", "generation", "blueprint_id", "epochs_in_stage", "alpha", "measured")

@@ -25,6 +25,11 @@ LIVE = frozenset(
     }
 )
 
+# Up to the epoch whose number has so many bits, pressure is measured in every one.
+EVERY_EPOCH_BITS = 3
+# For so many rows `min_pressure` is meant: the noise of what a probe explains falls with their number.
+ROWS = 8192
+
 
 def growth(settings: HeuristicSettings, state: PolicyState, command: JudgeEpoch) -> DecisionMade:
     """Return the germination that the measured pressure asks for, or a WAIT that says why there is none."""
@@ -57,6 +62,19 @@ def growth(settings: HeuristicSettings, state: PolicyState, command: JudgeEpoch)
     return _wait(f"nothing on offer for {sites} is worth another try", thresholds={"penalty": settings.penalty_limit})
 
 
+def worth_a_look(settings: HeuristicSettings, epoch: int, live: int, last: EpochFacts) -> bool:
+    """Whether growth pressure should be measured in the epoch that will end as number *epoch*.
+
+    Not where nothing could follow from it: too early, or with *live* seeds no room for another. A host that showed no
+    pressure when it was looked at *last* seldom shows any soon: from the eighth epoch on it is looked at every second
+    epoch, from the sixteenth every fourth, and so on.
+    """
+    if epoch < settings.min_epoch or live >= settings.max_live_seeds:
+        return False
+    every = 1 << max(0, epoch.bit_length() - EVERY_EPOCH_BITS)
+    return epoch % every == 0 or any(_asks(settings, pressure) for pressure in last.pressures)
+
+
 def live_seeds(facts: EpochFacts) -> int:
     """Count the seeds that are growing: germinated, and neither kept nor removed yet."""
     return sum(seed.stage in LIVE for seed in facts.seeds)
@@ -68,9 +86,14 @@ def init_seed(run_seed: int, seed_id: str, generation: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def _least(settings: HeuristicSettings, pressure: SitePressure) -> float:
+    """Return the pressure that is asked for, given how many rows it was measured on."""
+    return settings.min_pressure * min(1.0, ROWS / max(1, pressure.rows))
+
+
 def _asks(settings: HeuristicSettings, pressure: SitePressure) -> bool:
     return (
-        pressure.r_squared >= settings.min_pressure
+        pressure.r_squared >= _least(settings, pressure)
         and math.isfinite(pressure.r_squared)
         and pressure.predicted_loss_decrease > 0.0
     )
@@ -110,8 +133,9 @@ def _germination(
         seed_id=seed_id,
         blueprint_id=candidate.blueprint_id,
         reason=(
-            f"{candidate.blueprint_id} at {seed_id}: a probe predicts {pressure.r_squared:.3f} of what the host wants"
-            f" there (at least {settings.min_pressure:g}) and a loss lower by {pressure.predicted_loss_decrease:.4g}"
+            f"{candidate.blueprint_id} at {seed_id}: a probe predicts {pressure.r_squared:.3g} of what the host wants"
+            f" there (at least {_least(settings, pressure):.3g})"
+            f" and a loss lower by {pressure.predicted_loss_decrease:.4g}"
         ),
         inputs={
             "r_squared": pressure.r_squared,
@@ -121,7 +145,7 @@ def _germination(
             GENERATION: slot.generation + 1,
         },
         thresholds={
-            "r_squared": settings.min_pressure,
+            "r_squared": _least(settings, pressure),
             "predicted_loss_decrease": 0.0,
             "live_seeds": settings.max_live_seeds,
         },
@@ -161,17 +185,18 @@ def _sanity(slot: SeedObservation, pressure: SitePressure, live: int) -> dict[st
 
 def _no_pressure(settings: HeuristicSettings, pressures: list[SitePressure]) -> DecisionMade:
     largest = max(pressures, key=lambda pressure: _rank(pressure.r_squared))
-    if largest.r_squared >= settings.min_pressure:
+    least = _least(settings, largest)
+    if largest.r_squared >= least:
         reason = f"the pressure at {largest.seed_id} ({largest.r_squared:.3f}) predicts no lower loss"
     else:
         reason = (
-            f"no site shows pressure above {settings.min_pressure:g} (the largest is {largest.r_squared:.3f},"
+            f"no site shows pressure above {least:.3g} (the largest is {largest.r_squared:.3g},"
             f" at {largest.seed_id}): the host is large enough"
         )
     return _wait(
         reason,
         inputs={f"{pressure.seed_id}.r_squared": pressure.r_squared for pressure in pressures},
-        thresholds={"r_squared": settings.min_pressure, "predicted_loss_decrease": 0.0},
+        thresholds={"r_squared": least, "predicted_loss_decrease": 0.0},
     )
 
 

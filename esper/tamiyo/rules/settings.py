@@ -14,7 +14,7 @@ class HeuristicSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """
 
     min_epoch: int = 3
-    min_pressure: float = 0.02
+    min_pressure: float = 0.01
     max_live_seeds: int = 2
     penalty_per_cull: float = 2.0
     penalty_kept_per_epoch: float = 0.5
