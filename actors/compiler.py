@@ -80,8 +80,18 @@ class Compiler:
 
     async def _start(self) -> None:
         self._is_ready = False
+        starting = asyncio.create_task(self._started())
+        try:
+            self._process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Cancelled half-way, asyncio would wait for ever for the end of pipes that it has not connected.
+            self._process = await starting
+            await self._end()
+            raise
+
+    async def _started(self) -> asyncio.subprocess.Process:
         with self._log.open("ab") as errors:
-            self._process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "esper.tezzeret.child",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 from random import SystemRandom
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from google.protobuf.message import Message
@@ -16,7 +16,8 @@ from google.protobuf.message import Message
 from actors.clock import Clock
 from actors.ids import derived_id, new_id
 from actors.place import Log
-from actors.purposes import purpose_of
+from actors.purposes import Purpose, purpose_of
+from actors.relocation import Relocation
 from actors.reporting import Reporting
 from actors.streams import policy_stream, run_stream, seed_id_of, seed_stream
 from actors.voice import Voice
@@ -33,6 +34,7 @@ from esper.leyline.v1.run_pb2 import (
     RunFinished,
     RunForked,
     RunOrigin,
+    RunRolledBack,
     RunStarted,
 )
 from esper.tolaria.rules.run import RUN
@@ -125,11 +127,7 @@ async def fork(log: Log, past: Past, facts: RunFacts, clock: Clock) -> Forked:
     )
     facts.origin.CopyFrom(origin)
     transcript = Transcript(past, facts, voice.run_id).written()
-    reporting = Reporting(voice)
-    for stream, events, expected, context in transcript:
-        stamped = msgspec.structs.replace(context, recorded_at_ns=clock.now_ns())
-        for recorded in (await log.store.append(stream, events, expected=expected, context=stamped)).events:
-            await reporting.react(recorded)
+    await _write(transcript, voice)
     completed = await voice.tell(RUN, run_stream(voice.run_id), CompleteFork(origin=origin), "fork")
     branch = RecordBranch(run_id=voice.run_id, position=past.position, checkpoint_id=origin.checkpoint_id)
     parent = Voice(log, past.run_id, clock)
@@ -145,6 +143,30 @@ async def fork(log: Log, past: Past, facts: RunFacts, clock: Clock) -> Forked:
     )
 
 
+class Line(NamedTuple):
+    """One commit of a transcript, said in *timeline*; when it is written, it is stamped with the time."""
+
+    timeline: int
+    stream: StreamName
+    events: list[Message]
+    expected: int
+    context: Context
+
+
+async def _write(transcript: Sequence[Line], voice: Voice) -> None:
+    reporting, relocation, store = Reporting(voice), Relocation(), voice.log.store
+    for line in transcript:
+        await relocation.adjust(line.events, store)
+        stamped = msgspec.structs.replace(line.context, recorded_at_ns=voice.clock.now_ns())
+        appended = await store.append(line.stream, line.events, expected=line.expected, context=stamped)
+        relocation.note(appended.events)
+        # A report names the command that it is about, as it is called in the timeline in which that was given.
+        voice.timeline = line.timeline
+        for recorded in appended.events:
+            await reporting.react(recorded)
+    voice.timeline = 0
+
+
 class Transcript:
     """One run's past in the words of another: the same events in the same order, under the other run's names."""
 
@@ -153,21 +175,24 @@ class Transcript:
         self._renamed: dict[str, str] = {}
         self._seeds: dict[str, Seed] = {}
         self._versions: dict[StreamName, int] = {}
+        self._timelines = 0
 
-    def written(self) -> list[tuple[StreamName, list[Message], int, Context]]:
-        """Return every commit as stream, events, expected version and context; the time is to be filled in.
+    def written(self) -> list[Line]:
+        """Return every commit in the other run's words.
 
         Raises:
             ForkRefused: a decision after the checkpoint has no name that this program knows.
         """
         return [self._commit(commit) for commit in self._past.commits]
 
-    def _commit(self, commit: Sequence[Recorded]) -> tuple[StreamName, list[Message], int, Context]:
+    def _commit(self, commit: Sequence[Recorded]) -> Line:
         first = commit[0]
         stream, context = self._stream(first.stream), first.context
-        command_id = self._command_id(commit, stream)
+        purpose = self._purpose(commit)
+        command_id = derived_id(self._run_id, str(stream), str(purpose or f"copy/{context.command_id}"))
         self._renamed[context.command_id] = command_id
         for recorded in commit:
+            self._timelines += isinstance(recorded.event, RunRolledBack)
             self._renamed[recorded.event_id] = event_id(commit_id(stream, command_id), recorded.index)
             if first.stream.aggregate == "seed":
                 self._seeds[first.stream.aggregate_id] = SEED.evolve(
@@ -184,7 +209,8 @@ class Transcript:
             run_id=self._run_id,
             traceparent="",
         )
-        return stream, [self._event(recorded.event) for recorded in commit], expected, told
+        timeline = purpose.timeline if purpose else 0
+        return Line(timeline, stream, [self._event(recorded.event) for recorded in commit], expected, told)
 
     def _stream(self, stream: StreamName) -> StreamName:
         if stream.aggregate == "seed":
@@ -194,9 +220,11 @@ class Transcript:
     def _seed(self, stream: StreamName) -> Seed:
         return self._seeds.get(stream.aggregate_id, SEED.initial)
 
-    def _command_id(self, commit: Sequence[Recorded], stream: StreamName) -> str:
+    def _purpose(self, commit: Sequence[Recorded]) -> Purpose | None:
         first = commit[0]
-        purpose = purpose_of(commit, self._past.run_id, self._seed(first.stream), self._renamed)
+        purpose = purpose_of(
+            commit, self._past.run_id, self._seed(first.stream), timelines=self._timelines, renamed=self._renamed
+        )
         if purpose is None and first.position > self._past.free_from:
             kind = first.event_type.rpartition(".")[2]
             why = (
@@ -204,7 +232,7 @@ class Transcript:
                 f"fork at position {self._past.free_from}, its last checkpoint before that"
             )
             raise ForkRefused(self._past.run_id, self._past.position, why)
-        return derived_id(self._run_id, str(stream), purpose or f"copy/{first.context.command_id}")
+        return purpose
 
     def _event(self, event: Message) -> Message:
         told = type(event)()

@@ -19,3 +19,8 @@ def new_id(clock: Clock, random: Random) -> str:
 def derived_id(*parts: str) -> str:
     """Return the id that belongs to *parts*, as 32 hex digits: the same parts give the same id, in any process."""
     return uuid5(_NAMESPACE, _SEPARATOR.join(parts)).hex
+
+
+def spoken_in(timeline: int, purpose: str) -> str:
+    """Return *purpose* as it is named in *timeline*: what is said in one is never taken for an answer in another."""
+    return f"timeline {timeline}/{purpose}" if timeline else purpose

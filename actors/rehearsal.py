@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 from google.protobuf.message import Message
 
+from actors.relocation import Relocation
 from actors.streams import kernel_stream, policy_stream, run_stream, seed_stream
 from esper.leyline.canonical import canonical_bytes
 from esper.leyline.v1.run_pb2 import (
@@ -18,6 +19,7 @@ from esper.leyline.v1.run_pb2 import (
     RunBranched,
     RunFinished,
     RunResumed,
+    RunRolledBack,
     RunStarted,
 )
 from esper.leyline.v1.seed_pb2 import SeedGerminated
@@ -65,17 +67,21 @@ class Retrained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What the log holds of a run: its commits in order, and by epoch the facts and the digests of the weights."""
+    """What the log holds of a run: its commits in order, and by epoch the facts and the checkpoints after the first.
+
+    `gone_back_to` names the checkpoints that the run was rolled back to.
+    """
 
     run_id: str
     commits: tuple[tuple[Recorded, ...], ...]
     epochs: Mapping[int, Recorded]
-    digests: Mapping[int, tuple[Recorded, str]]
+    checkpoints: Mapping[int, Recorded]
     end: Recorded | None
+    gone_back_to: frozenset[str]
 
     def nothing_compared(self) -> Retrained:
         """Return the result before the first epoch."""
-        digests = len(self.digests) + (self.end is not None)
+        digests = len(self.checkpoints) + (self.end is not None)
         return Retrained(run_id=self.run_id, epochs_on_record=len(self.epochs), digests_on_record=digests)
 
 
@@ -95,35 +101,31 @@ async def read_record(store: EventStore, run_id: str) -> Record:
         run_id=run_id,
         commits=tuple(tuple(commit) for _, commit in groupby(ordered, key=attrgetter("position"))),
         epochs={_facts(one).at.epoch: one for one in run if isinstance(one.event, EpochEnded)},
-        digests={
-            cast("CheckpointCommitted", one.event).checkpoint.at.epoch: (
-                one,
-                cast("CheckpointCommitted", one.event).checkpoint.model_sha256,
-            )
-            for one in checkpoints[1:]
-        },
+        checkpoints={cast("CheckpointCommitted", one.event).checkpoint.at.epoch: one for one in checkpoints[1:]},
         end=next((one for one in run if isinstance(one.event, RunFinished)), None),
+        gone_back_to=frozenset(one.event.checkpoint_id for one in run if isinstance(one.event, RunRolledBack)),
     )
 
 
 async def rehearse(record: Record, store: MemoryStore) -> None:
     """Write *record* into *store* as the run stood before its first step: all decided, and nothing done yet.
 
-    Only its first checkpoint is there, so that a session which resumes the run trains all of it.
+    A session that goes on from its first checkpoint trains all of it.
     """
-    identity = await store.identity()
+    identity, relocation = await store.identity(), Relocation()
     for commit in record.commits:
         stream, context = commit[0].stream, commit[0].context
-        first = any(isinstance(one.event, RunStarted) for one in commit)
-        if isinstance(commit[0].event, LEFT_OUT) or (not first and isinstance(commit[0].event, CheckpointCommitted)):
+        if isinstance(commit[0].event, LEFT_OUT):
             continue
         events = [_copy(one.event) for one in commit]
         for event in events:
             if isinstance(event, CheckpointCommitted):
                 event.checkpoint.log_created_ns = identity.created_ns
                 event.checkpoint.log_first_position, event.checkpoint.log_last_position = 1, 0
+        await relocation.adjust(events, store)
         known = await store.read_stream(stream)
-        await store.append(stream, events, expected=known[-1].version if known else 0, context=context)
+        appended = await store.append(stream, events, expected=known[-1].version if known else 0, context=context)
+        relocation.note(appended.events)
 
 
 def difference(recorded: Recorded, what: str, then: object, now: object) -> Difference:

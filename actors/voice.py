@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 
 from actors.clock import Clock
 from actors.dispatch import AggregateCache, dispatch
-from actors.ids import derived_id
+from actors.ids import derived_id, spoken_in
 from actors.place import Log
 from esper.leyline.decider import Decider
 from eventstore.store import Appended, Context, StreamName
@@ -23,14 +23,13 @@ class Voice:
     def __init__(self, log: Log, run_id: str, clock: Clock, cache: AggregateCache | None = None) -> None:
         self.log, self.run_id, self.clock = log, run_id, clock
         self.events_written = 0
-        # How many rollbacks the model shows; what is said in one timeline is never taken for an answer in another.
+        # How many rollbacks the model shows.
         self.timeline = 0
         self._cache = cache or AggregateCache()
 
     def command_id(self, stream: StreamName, purpose: str) -> str:
         """Return the id of the command that serves *purpose* in *stream*."""
-        timeline = f"timeline {self.timeline}/" if self.timeline else ""
-        return derived_id(self.run_id, str(stream), f"{timeline}{purpose}")
+        return derived_id(self.run_id, str(stream), spoken_in(self.timeline, purpose))
 
     async def tell(
         self,

@@ -63,7 +63,7 @@ from esper.kasmina.planted import PLANTED
 from esper.kasmina.ranks import ProcessRanks
 from esper.kasmina.rules.seed import seed_rules
 from esper.kasmina.window import LossScale, unscaled
-from esper.leyline.v1.run_pb2 import EpochFacts, RunFacts, RunStarted
+from esper.leyline.v1.run_pb2 import CheckpointCommitted, EpochFacts, RunFacts, RunStarted
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.rules.heuristic import policy
 from esper.tolaria.checkpoint import Stateful, model_sha256
@@ -261,7 +261,7 @@ def _session(
         last = _start(facts, trainer, fences, checkpoints, rollbacks, call)
     else:
         begun = _handed_over(begun, facts, trainer, outbox, opened, script.say)
-        last = _go_on(begun, trainer, fences, checkpoints, call)
+        last = _go_on(begun, trainer, fences, checkpoints, call, first=retraining is not None)
         script.say(_resumed(run_id, last.at.epoch, script))
     measured = measuring(opened, run_id, wanted=script.telemetry)
     ending.callback(measured.close)
@@ -398,15 +398,15 @@ async def find_run(store: EventStore, wanted: str) -> tuple[Recorded, ...]:
 
 
 def _go_on(
-    begun: Sequence[Recorded], trainer: Trainer, fences: Fences, checkpoints: Checkpoints, call: Call
+    begun: Sequence[Recorded], trainer: Trainer, fences: Fences, checkpoints: Checkpoints, call: Call, *, first: bool
 ) -> EpochFacts:
-    """Put the newest checkpoint back and record that the run goes on; return the last epoch it holds.
+    """Put the newest checkpoint back, or the *first*, and record that the run goes on; return the last epoch it holds.
 
     Nothing is written to a log that the checkpoint does not belong to, nor for a checkpoint that is damaged.
     """
     run = RUN.fold(cast(Any, recorded.event) for recorded in begun)
-    checkpoint = run.last_checkpoint
-    assert checkpoint is not None  # noqa: S101 - a run starts with one
+    known = [recorded.event.checkpoint for recorded in begun if isinstance(recorded.event, CheckpointCommitted)]
+    checkpoint = known[0 if first else -1]
     seeds = {row.seed_id: call(trainer.history(row.seed_id)) for row in checkpoint.seeds}
     held = lineage_at(checkpoint, begun).epochs
     checkpoints.restore(checkpoint, call(trainer.log_identity()), seeds, held)

@@ -98,6 +98,11 @@ class Checkpoints:
         )
         return Taken(checkpoint, snapshot)
 
+    def copied(self) -> Snapshot:
+        """Copy everything that a checkpoint would hold now."""
+        states = {seed_id: slot.state() for seed_id, slot in self._growth.slots.items()}
+        return take(self._model, self._optimizer, self._stateful, states, self._governor.vitals)
+
     def read(self, checkpoint: Checkpoint) -> Snapshot:
         """Read all of *checkpoint*, verified.
 

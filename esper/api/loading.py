@@ -24,6 +24,7 @@ from esper.kasmina.planted import SUBMODULE
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointCommitted, RunFacts, RunStarted
 from esper.tolaria.checkpoint import CheckpointBroken, model_sha256, read, restore_model
+from esper.tolaria.rules.lineage import lineage
 from eventstore.store import EventStore, Recorded
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -52,8 +53,8 @@ def load(
 
     *model* is built as the training script builds it, wrapped or not; its weights do not matter. What comes back
     computes what the run's model computed at its newest checkpoint, or at the last one that was committed up to
-    position *at*. Seeds are rebuilt from their verified kernels, then the weights are loaded strictly. Go on with
-    `esper.unwrap` and `esper.bake`.
+    position *at* and not abandoned by a rollback then. Seeds are rebuilt from their verified kernels, then the weights
+    are loaded strictly. Go on with `esper.unwrap` and `esper.bake`.
 
     Raises:
         NothingToLoad: no such run, or no checkpoint of it at *at* or before.
@@ -82,18 +83,18 @@ async def read_grown(store: EventStore, run: str, at: int | None) -> Grown:
     fitting = await runs_called(store, run)
     if len(fitting) != 1:
         raise NothingToLoad(run, f"{len(fitting)} runs are called so: `esper runs` lists them")
-    facts: RunFacts | None = None
-    found: tuple[Checkpoint, int] | None = None
-    for recorded in await store.read_stream(run_stream(fitting[0])):
-        if isinstance(recorded.event, RunStarted):
-            facts = recorded.event.facts
-        if isinstance(recorded.event, CheckpointCommitted) and (at is None or recorded.position <= at):
-            found = recorded.event.checkpoint, recorded.position
+    events = await store.read_stream(run_stream(fitting[0]))
+    facts = next((one.event.facts for one in events if isinstance(one.event, RunStarted)), None)
     if facts is None:
         raise NothingToLoad(run, "no run is called so: `esper runs` lists them")
-    if found is None:
+    committed = {
+        one.event.checkpoint.checkpoint_id: one.position for one in events if isinstance(one.event, CheckpointCommitted)
+    }
+    reached = lineage(cast("Any", one.event) for one in events if at is None or one.position <= at).checkpoints
+    if not reached:
         raise NothingToLoad(run, f"its first checkpoint was committed after position {at}")
-    checkpoint, position = found
+    checkpoint, _ = reached[-1]
+    position = committed[checkpoint.checkpoint_id]
     ids = [row.seed_id for row in checkpoint.seeds]
     seeds = {seed_id: tuple(await store.read_stream(seed_stream(fitting[0], seed_id))) for seed_id in ids}
     return Grown(fitting[0], facts, checkpoint, position, seeds)

@@ -1,7 +1,8 @@
 """Opening the log that a user named: "embedded", "memory" or a server's URL."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 from actors.clock import SystemClock
 from actors.loop import BackgroundLoop
@@ -21,6 +22,7 @@ EMBEDDED = "embedded"
 MEMORY = "memory"
 # A slow machine may take its time to start four processes; an answer after that is an error, not a wait.
 CONNECT_WAIT_S = 60.0
+FAREWELL_S = 30.0
 
 
 class MemoryLog(NamedTuple):
@@ -68,13 +70,25 @@ def open_named(log: str, place: Place) -> OpenLog:
 def _in_memory(place: Place, loop: BackgroundLoop) -> OpenLog:
     store = MemoryStore(EVENTS, place.keys)
     log = MemoryLog(store, MemoryBus(store))
-    hosting = loop.spawn(host_in_process(log, place, SystemClock()))
+    hosting = loop.call(_task_of(host_in_process(log, place, SystemClock())))
 
     def close() -> None:
-        hosting.cancel()
-        loop.stop()
+        try:
+            # Its end is waited for: cancelled a second time while it cleans up, it might leave its compiler behind.
+            loop.call(_ended(hosting), FAREWELL_S)
+        finally:
+            loop.stop()
 
     return OpenLog(log, loop, close, outlives=False)
+
+
+async def _task_of(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    return asyncio.create_task(work)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _embedded(place: Place, loop: BackgroundLoop) -> OpenLog:

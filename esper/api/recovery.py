@@ -99,9 +99,9 @@ class Recovery:
         self._say(f"step {at.step}: {reason}; {_where(checkpoint)}")
         return Accepted(rollback.position)
 
-    def keep(self, taken: Taken) -> None:
-        """Note a checkpoint that was just committed."""
-        self._rollbacks.keep(taken)
+    def keep(self, taken: Taken, *, for_good: bool = False) -> None:
+        """Note a checkpoint that was just committed; see `Rollbacks.keep`."""
+        self._rollbacks.keep(taken, for_good=for_good)
         if taken.checkpoint.blessed:
             self._said = ""
 

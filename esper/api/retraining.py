@@ -21,7 +21,7 @@ from actors.rehearsal import (
 from actors.runs import runs_called
 from esper.api.errors import NothingToRetrain, RetrainDiverged
 from esper.api.logs import MemoryLog, OpenLog
-from esper.leyline.v1.run_pb2 import EpochFacts, RunFinished
+from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointCommitted, EpochFacts, RunFinished
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tolaria.checkpoint import model_sha256
 from eventstore.store import EventStore
@@ -36,8 +36,8 @@ class Retraining:
         self.result: Retrained = record.nothing_compared()
         self._record, self._say = record, say
 
-    def epoch_ended(self, facts: EpochFacts, model: nn.Module) -> None:
-        """Hold an epoch's facts, and the weights if there was a checkpoint, against the record.
+    def epoch_ended(self, facts: EpochFacts, model: nn.Module) -> Checkpoint | None:
+        """Hold an epoch's facts, and the weights if there was a checkpoint, against the record; return that one.
 
         Raises:
             RetrainDiverged: they differ; the error names the event.
@@ -46,11 +46,18 @@ class Retraining:
         if epoch in self._record.epochs:
             self._refuse(epoch_difference(self._record.epochs[epoch], facts))
             self._count(epochs=1)
-        if epoch in self._record.digests:
-            recorded, then = self._record.digests[epoch]
-            now = model_sha256(model)
-            self._refuse(None if then == now else difference(recorded, "the weights", then, now))
-            self._count(digests=1)
+        recorded = self._record.checkpoints.get(epoch)
+        if recorded is None or not isinstance(recorded.event, CheckpointCommitted):
+            return None
+        checkpoint, now = recorded.event.checkpoint, model_sha256(model)
+        then = checkpoint.model_sha256
+        self._refuse(None if then == now else difference(recorded, "the weights", then, now))
+        self._count(digests=1)
+        return checkpoint
+
+    def goes_back_to(self, checkpoint: Checkpoint) -> bool:
+        """Whether the run was rolled back to *checkpoint*."""
+        return checkpoint.checkpoint_id in self._record.gone_back_to
 
     def ended(self, at: Moment, model: nn.Module) -> None:
         """Hold the weights at the end of the session against those at the end of the run, if that is where it is.

@@ -68,6 +68,7 @@ class Rollbacks:
         self._governor, self._script, self._call = governor, script, call
         limits = script.settings.rollback
         self._shelf = Shelf(limits.snapshots, int(limits.snapshots_mib * MIB))
+        self._held: dict[str, Snapshot] = {}
         self._replayed: Rollback | None = None
         self._prepared: dict[Way, Prepared] = {}
 
@@ -76,10 +77,15 @@ class Rollbacks:
         """How many rollbacks the model shows."""
         return self._trainer.timeline.number
 
-    def keep(self, taken: Taken) -> None:
-        """Note a checkpoint that is committed now, and keep its copy in memory if it is a sound one."""
+    def keep(self, taken: Taken, *, for_good: bool = False) -> None:
+        """Note a checkpoint that is committed now, and keep its copy in memory if it is a sound one.
+
+        *for_good*: keep it until the session ends, whatever the limits are.
+        """
         self._trainer.timeline.note(taken.checkpoint)
-        if taken.checkpoint.blessed:
+        if for_good:
+            self._held[taken.checkpoint.checkpoint_id] = taken.snapshot
+        elif taken.checkpoint.blessed:
             self._shelf.put(taken.checkpoint.checkpoint_id, taken.snapshot)
 
     @property
@@ -184,7 +190,7 @@ class Rollbacks:
         return prepared
 
     def _read(self, checkpoint: Checkpoint, *, stabilises: bool) -> Prepared:
-        snapshot = self._shelf.get(checkpoint.checkpoint_id)
+        snapshot = self._held.get(checkpoint.checkpoint_id) or self._shelf.get(checkpoint.checkpoint_id)
         if snapshot is not None and self._same_structure(checkpoint, stabilises=stabilises):
             return Prepared(checkpoint, snapshot, None)
         snapshot = snapshot or self._checkpoints.read(checkpoint)

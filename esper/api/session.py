@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from actors.trainer import Fence
-from esper.api.checkpoints import Checkpoints
+from esper.api.checkpoints import Checkpoints, Taken
 from esper.api.errors import NothingTrained, RunDiverged, SessionClosed
 from esper.api.evaluation import Evaluation, Score
 from esper.api.fences import UNANSWERED, Fences
@@ -24,7 +24,7 @@ from esper.api.settings import GrowthSettings
 from esper.api.slots import Outcome, SlotHandle
 from esper.karn.candidates import candidates
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.run_pb2 import EpochFacts, KeptSeed, RunFacts, RunSummary
+from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts, KeptSeed, RunFacts, RunSummary
 from esper.leyline.v1.site_pb2 import Moment, SitePressure
 from esper.tamiyo.rules.germination import worth_a_look
 from esper.tolaria.checkpoint import model_sha256
@@ -211,7 +211,7 @@ class Session:
                 f"{self.outbox_depth} facts wait for it in the outbox"
             )
         elif self._retraining is not None:
-            self._retraining.epoch_ended(facts, self._model)
+            self._hold_what_is_gone_back_to(self._retraining, self._retraining.epoch_ended(facts, self._model))
         else:
             _refuse_divergence(facts, fence)
             self._checkpoint_if_due()
@@ -316,6 +316,12 @@ class Session:
             self._kept_then = self._growth.fossilized()
         except UNANSWERED as error:
             self._say(f"epoch {self.epoch}: no checkpoint, the log did not answer ({error})")
+
+    def _hold_what_is_gone_back_to(self, retraining: Retraining, recorded: Checkpoint | None) -> None:
+        """Go back to what was trained here, not to what was stored: else the rest says nothing of this training."""
+        if recorded is not None:
+            taken = Taken(recorded, self._checkpoints.copied())
+            self._recovery.keep(taken, for_good=retraining.goes_back_to(recorded))
 
     def _summarised(self) -> RunSummary:
         score = self._evaluation.score()

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 import msgspec
 from google.protobuf.message import Message
 
+from esper.kasmina.rules.seed import SEED, Seed, SeedEvent
+from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import (
     CheckpointCommitted,
     EpochEnded,
@@ -16,7 +18,7 @@ from esper.leyline.v1.run_pb2 import (
     RunRolledBack,
     RunStarted,
 )
-from esper.leyline.v1.seed_pb2 import SeedCulled, SeedFossilized, SeedGerminated
+from esper.leyline.v1.seed_pb2 import SeedCulled, SeedGerminated
 from esper.leyline.v1.site_pb2 import Moment
 from eventstore.errors import LogCorrupt, UnknownEventType
 from eventstore.store import EventStore, Recorded, StreamName
@@ -57,6 +59,7 @@ class Roll:
 
     def __init__(self) -> None:
         self._rows: dict[str, RunRow] = {}
+        self._seeds: dict[StreamName, Seed] = {}
 
     def note(self, recorded: Recorded) -> None:
         """Take in the next event."""
@@ -64,7 +67,16 @@ class Roll:
         before = self._rows.get(run_id)
         if before is None:
             before = RunRow(run_id=run_id, first_position=recorded.position)
-        self._rows[run_id] = _row_after(before, recorded)
+        row = _row_after(before, recorded)
+        self._rows[run_id] = msgspec.structs.replace(row, kept=row.kept + self._kept_by(recorded))
+
+    def _kept_by(self, recorded: Recorded) -> int:
+        """Return by how much an event changes the number of kept seeds; a rollback may take some of them back."""
+        if not isinstance(recorded.event, SeedEvent):
+            return 0
+        before = self._seeds.get(recorded.stream, SEED.initial)
+        now = self._seeds[recorded.stream] = SEED.evolve(before, recorded.event)
+        return (now.stage == Stage.SEED_STAGE_FOSSILIZED) - (before.stage == Stage.SEED_STAGE_FOSSILIZED)
 
     def rows(self) -> tuple[RunRow, ...]:
         """Return one row per run that was started, the oldest first."""
@@ -242,8 +254,6 @@ def _row_after(row: RunRow, recorded: Recorded) -> RunRow:
             )
         case SeedGerminated():
             return msgspec.structs.replace(row, germinated=row.germinated + 1)
-        case SeedFossilized():
-            return msgspec.structs.replace(row, kept=row.kept + 1)
         case SeedCulled():
             return msgspec.structs.replace(row, culled=row.culled + 1)
         case RunFinished(summary=summary):

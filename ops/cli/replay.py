@@ -15,7 +15,7 @@ from esper.tamiyo.rules.heuristic import POLICY
 from esper.tolaria.rules.run import RUN, Run
 from eventstore.errors import LogCorrupt
 from eventstore.replay import Difference, differences, fold
-from eventstore.store import StreamName
+from eventstore.store import EventStore, StreamName
 from ops.cli.chronicle import SHORT, Chronicle, read_what_is_sound, run_of
 from ops.cli.errors import CommandFailed, UnknownPosition, UnknownRun
 from ops.cli.log import OpenLog, open_log
@@ -98,7 +98,7 @@ async def replay(
     if verify:
         return await _verified(run, options)
     async with open_log(options) as log:
-        past = await read_past(log, run, at)
+        past = await read_past(log.store, run, at)
     if options.json:
         print_json([*past.folded, *past.decisions, *past.changes])
     else:
@@ -106,14 +106,14 @@ async def replay(
     return 0
 
 
-async def read_past(log: OpenLog, run: str, at: int | None) -> Past:
+async def read_past(store: EventStore, run: str, at: int | None) -> Past:
     """Fold the run's streams to position *at*.
 
     Raises:
         UnknownRun, AmbiguousRun, UnknownPosition
         LogCorrupt, UnknownEventType: the log is damaged at *at* or before it.
     """
-    chronicle = await read_what_is_sound(log.store)
+    chronicle = await read_what_is_sound(store)
     sound_to = chronicle.events[-1].position if chronicle.events else 0
     if chronicle.damage is not None and (at is None or at > sound_to):
         raise chronicle.damage

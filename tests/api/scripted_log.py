@@ -1,6 +1,7 @@
 """A run on a log that fails by script, with kernels that need no forge; for the tests of fences and of resuming."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -292,10 +293,24 @@ def few_digits() -> Digits:
     return Digits(full.train_x[:256], full.train_y[:256], full.test_x[:200], full.test_y[:200])
 
 
-def breaks_while_blending(run: Run) -> None:
+def breaks_while_blending(run: Any) -> None:
     """Make the first seed's module raise as soon as it is in the forward pass."""
     if run.session.stages[SPAN] == "blending" and run.seeds()["s0"].generation == 1:
         run.session._growth.slots["s0"].module.forward = raises
+
+
+def poison(run: Any) -> None:
+    """Make one step with a batch that is not a number."""
+    x, y = next(run.data.batches(32))
+    run.session.step(train_step(run.model, run.optimizer, x * math.nan, y))
+
+
+def rolled_back(run: Any) -> None:
+    """Make a batch that is not a number, and a rollback by hand; at the same steps in every process."""
+    if run.session.global_step == 26:
+        poison(run)
+    if run.session.global_step == 45:
+        run.session.rollback(reason="to see")
 
 
 def raises(*_: object) -> None:

@@ -18,14 +18,28 @@ from esper.leyline.v1.report_pb2 import FieldReportOpened, FieldReportWritten
 from esper.leyline.v1.run_pb2 import (
     CheckpointCommitted,
     EpochEnded,
+    GrowthFrozen,
+    GrowthThawed,
     RunBranched,
     RunFinished,
     RunForked,
+    RunRolledBack,
     RunStarted,
 )
 from esper.leyline.v1.seed_pb2 import SeedGerminated
 from eventstore.store import Recorded
-from tests.api.scripted_log import AFTER, BEFORE, DIES_BEFORE, FAST, Killed, Run, ScriptedLog, breaks_while_blending
+from tests.api.scripted_log import (
+    AFTER,
+    BEFORE,
+    DIES_BEFORE,
+    FAST,
+    Killed,
+    Run,
+    ScriptedLog,
+    breaks_while_blending,
+    poison,
+    rolled_back,
+)
 
 EPOCHS = 8
 EVERY_THIRD = msgspec.structs.replace(FAST, checkpoint_every_epochs=3)
@@ -78,6 +92,46 @@ def test_a_past_with_missed_fences_is_repeated_as_it_was(log: ScriptedLog, draw:
     again.to(EPOCHS + 3, breaks_while_blending)
     assert again.weights == original.weights
     assert again.seeds() == original.seeds()
+
+
+@pytest.mark.parametrize("draw", range(10))
+def test_a_run_that_was_rolled_back_is_forked_anywhere_and_ends_as_it_did(log: ScriptedLog, draw: int):
+    original = Run(log, settings=EVERY_THIRD)
+    first = told(log, original.session.run_id, RunStarted)[0].position
+    weights, last = original.to(EPOCHS, rolled_back).end(), last_position(log)
+    one, other = (each.position for each in told(log, original.session.run_id, RunRolledBack))
+    # What a rollback comes to takes a few commits: between those too.
+    within = [one, one + 1, one + 2, other, other + 1, other + 2]
+    made = forked(log, at=within[draw] if draw < len(within) else Random(draw).randint(first, last))
+    again = Run(log, resume=made.run_id, settings=EVERY_THIRD).to(EPOCHS, rolled_back)
+    assert again.end() == weights
+    assert again.seeds() == original.seeds()
+    assert len(told(log, made.run_id, RunRolledBack)) == 2
+    for run_id in (original.session.run_id, made.run_id):
+        assert isinstance(log.read(verify_run(log.memory, run_id)), Verified)
+
+
+def test_what_a_rollback_abandoned_is_named_by_the_forks_own_positions(log: ScriptedLog):
+    original = Run(log, settings=EVERY_THIRD).to(EPOCHS, rolled_back)
+    made = forked(log)
+    for run_id in (original.session.run_id, made.run_id):
+        committed = {one.event.checkpoint.checkpoint_id: one.position for one in told(log, run_id, CheckpointCommitted)}
+        for one in told(log, run_id, RunRolledBack):
+            assert one.event.abandoned_from == committed[one.event.checkpoint_id] + 1
+            assert one.event.abandoned_from <= one.event.abandoned_until + 1 == one.position
+
+
+def test_a_freeze_and_a_thaw_are_taken_over(log: ScriptedLog):
+    run = Run(log, settings=EVERY_THIRD).to(3)
+    run.session.freeze("to look")
+    run.to(5)
+    frozen = forked(log)
+    assert Run(log, resume=frozen.run_id, settings=EVERY_THIRD).session._fences.brake.pulled
+    run.session.thaw("seen")
+    run.to(6)
+    made = forked(log, run.session.run_id)
+    assert [len(told(log, made.run_id, kind)) for kind in (GrowthFrozen, GrowthThawed)] == [1, 1]
+    assert not Run(log, resume=made.run_id, settings=EVERY_THIRD).session._fences.brake.pulled
 
 
 def test_a_fork_is_a_run_with_a_past_of_its_own(log: ScriptedLog):
@@ -200,13 +254,20 @@ def test_every_decision_that_a_trainer_records_has_a_name_that_a_fork_knows(log:
     log.store.script = {9: BEFORE, 14: AFTER, 16: BEFORE}
     run = Run(log, settings=EVERY_THIRD).to(5, breaks_while_blending)
     log.store.script = {}
-    again = Run(log, resume=run.session.run_id, settings=EVERY_THIRD).to(EPOCHS + 4, breaks_while_blending)
-    past = log.read(read_past(log, again.session.run_id, None))
+    again = Run(log, resume=run.session.run_id, settings=EVERY_THIRD).to(EPOCHS, breaks_while_blending)
+    again.session.rollback()
+    again.session.freeze("to look")
+    again.to(EPOCHS + 1)
+    again.session.thaw("seen")
+    poison(again)
+    again.to(EPOCHS + 4, breaks_while_blending)
+    past, timelines = log.read(read_past(log, again.session.run_id, None)), 0
     seeds = dict[str, Seed]()
     for commit in past.commits:
         stream = commit[0].stream
         seed = seeds.get(str(stream), SEED.initial)
-        assert purpose_of(commit, past.run_id, seed), commit[0]
+        assert purpose_of(commit, past.run_id, seed, timelines=timelines), commit[0]
+        timelines += isinstance(commit[0].event, RunRolledBack)
         if stream.aggregate == "seed":
             seeds[str(stream)] = SEED.fold((one.event for one in commit), seed)  # type: ignore[misc]
     assert {one.stream.aggregate for commit in past.commits for one in commit} == {"run", "policy", "seed"}

@@ -61,6 +61,19 @@ def test_a_position_chooses_the_last_checkpoint_up_to_it(log: ScriptedLog):
     assert model_sha256(loaded(log, narrow(), at=later)) == run.weights
 
 
+def test_what_a_rollback_abandoned_is_not_loaded_unless_it_is_asked_for(log: ScriptedLog):
+    run = Run(log, settings=msgspec.structs.replace(FAST, checkpoint_every_epochs=1)).to(4)
+    then = run.weights
+    run.to(6)
+    abandoned, later = run.weights, position_of(log, 6)
+    run.session.rollback(4)
+    assert run.weights == then
+    assert model_sha256(loaded(log, narrow())) == then
+    assert model_sha256(loaded(log, narrow(), at=later)) == abandoned
+    run.to(7)
+    assert model_sha256(loaded(log, narrow())) == run.weights
+
+
 def test_a_loaded_model_is_baked_like_any_grown_one(log: ScriptedLog, tmp_path: Path):
     run = Run(log).to(8)
     plain = esper.unwrap(loaded(log, narrow()))

@@ -1,5 +1,6 @@
 """A run is trained again with its recorded decisions, and compared with what is on record of it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,8 +15,10 @@ from esper.api.errors import NothingToRetrain, ResumeMismatch, RetrainDiverged
 from esper.api.logs import OpenLog
 from esper.api.script import Script
 from esper.api.session import Session
+from esper.api.settings import RollbackLimits
+from esper.kasmina.rules.seed import Seed
 from esper.leyline.v1.policy_pb2 import DecisionMissed
-from esper.leyline.v1.run_pb2 import CheckpointCommitted, EpochEnded
+from esper.leyline.v1.run_pb2 import CheckpointCommitted, EpochEnded, RunRolledBack
 from esper.leyline.v1.seed_pb2 import SeedCulled
 from tests.api.hosts import Digits, train_step
 from tests.api.scripted_log import (
@@ -27,11 +30,15 @@ from tests.api.scripted_log import (
     breaks_while_blending,
     few_digits,
     narrow,
-    raises,
+    rolled_back,
 )
 
 EPOCHS = 8
 EVERY_THIRD = msgspec.structs.replace(FAST, checkpoint_every_epochs=3)
+
+
+EACH = msgspec.structs.replace(FAST, checkpoint_every_epochs=1)
+FROM_BLOBS = msgspec.structs.replace(EACH, rollback=RollbackLimits(snapshots=0))
 
 
 class Again:
@@ -53,15 +60,16 @@ class Again:
         )
         self.session: Session = begin_again(run, script, OpenLog(log, log.loop, lambda: None), log.place)
 
-    def to(self, epochs: int, *, breaks: bool = False) -> Retrained:
+    def seeds(self) -> dict[str, Seed]:
+        return self.session._growth.seeds
+
+    def to(self, epochs: int, each: Callable[["Again"], None] = lambda run: None) -> Retrained:
         assert self.session._retraining is not None
         with self.session:
             while self.session.epoch < epochs:
                 for x, y in self.data.batches(32):
                     self.session.step(train_step(self.model, self.optimizer, x, y))
-                    seed = self.session.slots["0 -> 2"]
-                    if breaks and seed.stage == "blending" and seed.seed.generation == 1:
-                        self.session._growth.slots["s0"].module.forward = raises
+                    each(self)
                 self.session.end_epoch()
         return self.session._retraining.result
 
@@ -85,7 +93,7 @@ def test_a_culled_seed_missed_fences_and_resumes_are_trained_again(log: Scripted
     Run(log, resume=run.session.run_id, settings=EVERY_THIRD).to(10, breaks_while_blending).end()
     assert log.of(SeedCulled)
     assert log.of(DecisionMissed)
-    assert Again(log).to(10, breaks=True).identical
+    assert Again(log).to(10, breaks_while_blending).identical
 
 
 @pytest.mark.parametrize("killed_in", range(3, EPOCHS))
@@ -107,6 +115,30 @@ def test_a_fork_is_trained_again_as_a_whole(log: ScriptedLog):
     found = Again(log, made.run_id).to(EPOCHS)
     assert found.identical
     assert found.epochs == EPOCHS
+
+
+@pytest.mark.parametrize("settings", [EVERY_THIRD, EACH, FROM_BLOBS], ids=["every third", "each", "from blobs"])
+def test_a_run_that_was_rolled_back_is_trained_again_through_it(log: ScriptedLog, settings: esper.GrowthSettings):
+    run = Run(log, settings=settings).to(EPOCHS, rolled_back)
+    weights, before = run.end(), len(log.recorded())
+    assert len(log.of(RunRolledBack)) == 2
+    again = Again(log, settings=settings)
+    found = again.to(EPOCHS, rolled_back)
+    assert found.identical
+    assert (found.epochs, found.digests) == (EPOCHS, len(log.of(CheckpointCommitted)))
+    assert again.session.summary is not None
+    assert again.session.summary.model_sha256 == weights
+    assert len(log.recorded()) == before
+
+
+def test_a_rollback_when_trained_again_goes_back_to_what_was_trained_and_not_to_what_was_stored(log: ScriptedLog):
+    Run(log, settings=EVERY_THIRD).to(EPOCHS, rolled_back).end()
+    fourth = next(
+        committed.checkpoint for committed in log.of(CheckpointCommitted) if committed.checkpoint.at.epoch > 0
+    )
+    blob = log.place.folder / "blobs" / fourth.manifest_sha256[:2] / fourth.manifest_sha256
+    blob.unlink()
+    assert Again(log).to(EPOCHS, rolled_back).identical
 
 
 def test_other_data_are_found_out_at_the_first_epoch_that_differs(log: ScriptedLog):

@@ -42,6 +42,8 @@ from tests.api.scripted_log import (
     Killed,
     Run,
     ScriptedLog,
+    poison,
+    rolled_back,
     train_step,
 )
 
@@ -82,12 +84,6 @@ def losses(run: Run, count: int = STEPS) -> list[float]:
         found.append(loss.item())
         run.session.step(loss)
     return found
-
-
-def poison(run: Run) -> None:
-    """Make one step with a batch that is not a number."""
-    x, y = next(run.data.batches(32))
-    run.session.step(train_step(run.model, run.optimizer, x * math.nan, y))
 
 
 @pytest.mark.parametrize("settings", [EACH, FROM_BLOBS], ids=["fast", "full"])
@@ -240,15 +236,8 @@ def test_what_was_asked_for_before_a_rollback_is_aborted_in_its_report(log: Scri
 
 
 def driven(run: Run, to: int = 8) -> Run:
-    """Train through a batch that is not a number, and a rollback by hand; at the same steps in every process."""
-
-    def each(run: Run) -> None:
-        if run.session.global_step == 26:
-            poison(run)
-        if run.session.global_step == 45:
-            run.session.rollback(4, reason="to see")
-
-    return run.to(to, each)
+    """Train through a batch that is not a number, and a rollback by hand."""
+    return run.to(to, rolled_back)
 
 
 @pytest.fixture(scope="module")

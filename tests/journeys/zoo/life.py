@@ -63,13 +63,20 @@ class Training:
         if self.host.compiled:
             self.runs = cast(nn.Module, torch.compile(self.model))
 
-    def epoch(self, after_step: Callable[[Tensor], None]) -> None:
-        """Train some batches in an order drawn from torch's global generator."""
+    def epoch(
+        self,
+        after_step: Callable[[Tensor], None],
+        *,
+        steps: int = STEPS_PER_EPOCH,
+        weigh: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        """Train some batches in an order drawn from torch's global generator; *weigh* tells each loss's weight."""
         self.model.train()
         order = torch.randperm(len(self.train.targets)).split(BATCH)
-        for step in range(STEPS_PER_EPOCH):
+        for step in range(steps):
             rows = order[step % len(order)]
             loss = self.host.loss(self.runs(*(each[rows] for each in self.train.inputs)), self.train.targets[rows])
+            loss = loss * weigh()
             self.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
