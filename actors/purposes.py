@@ -15,6 +15,8 @@ from esper.leyline.v1.run_pb2 import (
     CheckpointCommitted,
     EpochEnded,
     EpochsSkipped,
+    GrowthFrozen,
+    GrowthThawed,
     RunResumed,
     RunStarted,
 )
@@ -75,6 +77,10 @@ def _of_run(recorded: Recorded, renamed: Mapping[str, str]) -> Iterator[str]:
             yield f"defer/{renamed.get(command_id, command_id)}/{at.step}/{at.epoch}"
         case RunResumed(attempt=attempt):
             yield f"resume/{attempt}"
+        case GrowthFrozen(raised_at_ns=raised_at_ns):
+            yield f"freeze/{raised_at_ns}"
+        case GrowthThawed(raised_at_ns=raised_at_ns, at=at):
+            yield f"thaw/at/{raised_at_ns}" if raised_at_ns else f"thaw/{at.step}/{at.epoch}"
         case _:
             return
 

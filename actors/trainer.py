@@ -315,13 +315,18 @@ class Trainer:
             self._doubtful.discard(one.seed_id)
         return told
 
-    async def freeze(self, command: FreezeGrowth) -> None:
-        """Record that growth was frozen."""
-        await self._tell_run(command, f"freeze/{command.raised_at_ns}")
+    async def freeze(self, command: FreezeGrowth) -> int:
+        """Record that growth was frozen; return up to where the log was read or written for that."""
+        return await self._reached(await self._tell_run(command, f"freeze/{command.raised_at_ns}"))
 
-    async def thaw(self, command: ThawGrowth) -> None:
-        """Record that growth goes on."""
-        await self._tell_run(command, f"thaw/{command.at.step}/{command.at.epoch}")
+    async def thaw(self, command: ThawGrowth) -> int:
+        """Record that growth goes on; return up to where the log was read or written for that."""
+        return await self._reached(await self._tell_run(command, f"thaw/{command.at.step}/{command.at.epoch}"))
+
+    async def _reached(self, appended: Appended | None) -> int:
+        """Return the position of what was appended; if it was so already, that of the run's newest event."""
+        events = appended.events if appended else await self._log.store.read_stream(run_stream(self.run_id))
+        return events[-1].position
 
     def misses(self, epoch: int) -> None:
         """Note that nothing is to be decided upon *epoch*: its missed decision is on its way to the log."""

@@ -168,23 +168,33 @@ class Fences:
     def _record_freeze(self, at: Moment) -> None:
         """Let the event follow the brake. It was late if the log did not answer at the first fence after it."""
         pulled = self.brake.pulled
-        if pulled is None or self.brake.recorded or self._trainer.repeats(at):
+        if pulled is None or pulled.position is not None or self._trainer.repeats(at):
             return
+        position = None
         if not self.closed_because:
             command = FreezeGrowth(at=at, reason=pulled.reason, raised_at_ns=pulled.raised_at_ns, late=self.brake.late)
-            self._try(lambda: self.call(self._trainer.freeze(command)))
-        self.brake.recorded = not self.closed_because
-        self.brake.late = bool(self.closed_because)
+            position = self._try(lambda: self.call(self._trainer.freeze(command)))
+        if position is None:
+            self.brake.late = True
+        else:
+            self.brake.record(pulled, position)
 
     def thaw(self, reason: str, at: Moment) -> bool:
         """Record that growth goes on, and let it; False if the log did not answer, and it stays frozen."""
         self._record_freeze(at)
-        if self.brake.recorded:
-            self._try(lambda: self.call(self._trainer.thaw(ThawGrowth(at=at, reason=reason))))
-        if self.closed_because:
+        pulled = self.brake.pulled
+        if pulled is None:
+            return True
+        if pulled.position is None and self._trainer.repeats(at):
+            # What the log holds of this moment is beyond both; neither is told again.
+            self.brake.release(0)
+            return True
+        if pulled.position is None or self.closed_because:
             return False
-        self.brake.release()
-        return True
+        position = self._try(lambda: self.call(self._trainer.thaw(ThawGrowth(at=at, reason=reason))))
+        if position is not None:
+            self.brake.release(position)
+        return position is not None
 
     def at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
         """Record the epoch, hear Tamiyo and make her acknowledged decisions true; None if no answer came in time.

@@ -433,17 +433,21 @@ class GrowthFrozen(_message.Message):
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., raised_at_ns: _Optional[int] = ..., late: _Optional[bool] = ...) -> None: ...
 
 class ThawGrowth(_message.Message):
-    __slots__ = ("at", "reason")
+    __slots__ = ("at", "reason", "raised_at_ns")
     AT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    RAISED_AT_NS_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     reason: str
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    raised_at_ns: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., raised_at_ns: _Optional[int] = ...) -> None: ...
 
 class GrowthThawed(_message.Message):
-    __slots__ = ("at", "reason")
+    __slots__ = ("at", "reason", "raised_at_ns")
     AT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    RAISED_AT_NS_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     reason: str
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    raised_at_ns: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., raised_at_ns: _Optional[int] = ...) -> None: ...

@@ -269,7 +269,7 @@ def _froze(run: Run, command: FreezeGrowth | ThawGrowth) -> list[RunEvent]:
                 GrowthFrozen(at=command.at, reason=command.reason, raised_at_ns=command.raised_at_ns, late=command.late)
             ]
         case ThawGrowth() if run.frozen:
-            return [GrowthThawed(at=command.at, reason=command.reason)]
+            return [GrowthThawed(at=command.at, reason=command.reason, raised_at_ns=command.raised_at_ns)]
         case _:
             return []
 
