@@ -29,6 +29,8 @@ from esper.leyline.v1.run_pb2 import (
     EpochEnded,
     EpochFacts,
     EpochsSkipped,
+    ExpireCheckpoints,
+    ExpiringCheckpoint,
     FreezeGrowth,
     ResumeRun,
     RollBackRun,
@@ -301,6 +303,17 @@ class Trainer:
     async def commit_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Record that *checkpoint*'s parts are durably stored; from now on it is one."""
         await self._tell_run(CommitCheckpoint(checkpoint=checkpoint), f"checkpoint/{checkpoint.at.epoch}")
+
+    async def expire_checkpoints(self, at: Moment, keep: int) -> None:
+        """Record that all but the newest *keep* checkpoints have expired; see `Lineage.expiring`."""
+        gone = [
+            ExpiringCheckpoint(checkpoint_id=one.checkpoint_id, manifest_sha256=one.manifest_sha256, held=one.at)
+            for one in self.timeline.lineage.expiring(keep)
+        ]
+        if not gone:
+            return
+        appended = await self._tell_run(ExpireCheckpoints(at=at, checkpoints=gone), f"expire/{at.epoch}")
+        self.timeline.heed_expiries(appended.events if appended else ())
 
     async def roll_back(self, command: RollBackRun) -> Rollback:
         """Record that the run goes back; see `Timeline.decide`. What waits in the outbox belongs before it."""

@@ -9,6 +9,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from actors.expiry import why_expired
 from actors.place import Place
 from actors.runs import LATEST, runs_called
 from actors.streams import run_stream, seed_stream
@@ -82,18 +83,17 @@ async def read_grown(store: EventStore, run: str, at: int | None) -> Grown:
     fitting = await runs_called(store, run)
     if len(fitting) != 1:
         raise NothingToLoad(run, f"{len(fitting)} runs are called so: `esper runs` lists them")
-    facts: RunFacts | None = None
-    found: tuple[Checkpoint, int] | None = None
-    for recorded in await store.read_stream(run_stream(fitting[0])):
-        if isinstance(recorded.event, RunStarted):
-            facts = recorded.event.facts
-        if isinstance(recorded.event, CheckpointCommitted) and (at is None or recorded.position <= at):
-            found = recorded.event.checkpoint, recorded.position
+    events = await store.read_stream(run_stream(fitting[0]))
+    facts = next((one.event.facts for one in events if isinstance(one.event, RunStarted)), None)
+    committed = [(one.event.checkpoint, one.position) for one in events if isinstance(one.event, CheckpointCommitted)]
+    found = [each for each in committed if at is None or each[1] <= at]
     if facts is None:
         raise NothingToLoad(run, "no run is called so: `esper runs` lists them")
-    if found is None:
+    if not found:
         raise NothingToLoad(run, f"its first checkpoint was committed after position {at}")
-    checkpoint, position = found
+    checkpoint, position = found[-1]
+    if gone := why_expired(events, checkpoint.checkpoint_id):
+        raise NothingToLoad(run, gone)
     ids = [row.seed_id for row in checkpoint.seeds]
     seeds = {seed_id: tuple(await store.read_stream(seed_stream(fitting[0], seed_id))) for seed_id in ids}
     return Grown(fitting[0], facts, checkpoint, position, seeds)

@@ -60,6 +60,7 @@ for name, function, summary in (
 blobs = App(name="blobs", group=FABRIC, help="Where weights, kernels and checkpoints are kept.", version_flags=())
 app.command(blobs)
 blobs.command("ops.cli.blobs:share", name="share", help="Keep them on the server, for machines that share no disk.")
+blobs.command("ops.cli.blobs:sweep", name="sweep", help="Remove what only expired checkpoints hold.")
 breaker = App(name="breaker", group=FABRIC, help="Paths that are left alone while they keep failing.", version_flags=())
 app.command(breaker)
 breaker.command("ops.cli.breaker:list_breakers", name="list", help="List the breakers and how they stand.")
