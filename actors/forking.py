@@ -14,6 +14,7 @@ import msgspec
 from google.protobuf.message import Message
 
 from actors.clock import Clock
+from actors.expiry import why_expired
 from actors.ids import derived_id, new_id
 from actors.place import Log
 from actors.purposes import Purpose, purpose_of
@@ -27,6 +28,7 @@ from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
     Checkpoint,
     CheckpointCommitted,
+    CheckpointExpired,
     CompleteFork,
     RecordBranch,
     RunBranched,
@@ -97,9 +99,13 @@ async def read_past(log: Log, run_id: str, position: int | None) -> Past:
     for site in facts.sites:
         events += await log.store.read_stream(seed_stream(run_id, site.seed_id))
     taken = sorted((one for one in events if one.position <= until), key=attrgetter("position", "index"))
+    # What has expired since is no more to be had by the fork either.
+    taken += [one for one in run if one.position > until and isinstance(one.event, CheckpointExpired)]
     taken = [one for one in taken if not isinstance(one.event, LEFT_BEHIND)]
     folded = RUN.fold(cast("Any", one.event) for one in taken if one.stream.aggregate == "run")
     assert folded.last_checkpoint is not None  # noqa: S101 - a run starts with one
+    if gone := why_expired(run, folded.last_checkpoint.checkpoint_id):
+        raise ForkRefused(run_id, until, gone)
     committed = [
         one.position
         for one in taken

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Mapping
 
 import msgspec
 
@@ -66,7 +67,8 @@ class RunTelemetry:
         self._steps: list[StepMeasures] = []
         self._times: list[int] = []
         self._packed_at_s = clock.monotonic_s()
-        self._tolaria, self._oona = of_telemetry("tolaria", run_id), of_telemetry("oona", run_id)
+        self._tolaria, self._kasmina = of_telemetry("tolaria", run_id), of_telemetry("kasmina", run_id)
+        self._oona = of_telemetry("oona", run_id)
         self.publisher: TelemetryPublisher = lane.publisher(self._settings)
         self.publisher.queue.admission = self._admits
 
@@ -79,10 +81,20 @@ class RunTelemetry:
             self._packed_at_s = now_s
             self._pack()
 
-    def epoch(self, step: int, epoch: int, measured: dict[str, float]) -> None:
+    def epoch(self, step: int, epoch: int, measured: Mapping[str, float]) -> None:
         """Note what was measured at an epoch's end, and send the steps before it."""
         self._pack()
-        self._offer(self._tolaria, "tolaria", measured, MessagePriority.MESSAGE_PRIORITY_NORMAL, (step, epoch))
+        series = _series(measured)
+        self._offer(self._tolaria, "tolaria", series, MessagePriority.MESSAGE_PRIORITY_NORMAL, (step, epoch))
+
+    def seeds(
+        self, step: int, epoch: int, measured: Mapping[str, float], each: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        """Note what was measured of all seeds together at an epoch's end, and of *each* by its id."""
+        series = _series(measured)
+        for seed_id, own in each.items():
+            series += _series(own, seed_id)
+        self._offer(self._kasmina, "kasmina", series, MessagePriority.MESSAGE_PRIORITY_NORMAL, (step, epoch))
 
     async def run(self) -> None:
         """Send, and heed the fabric's mode and depth, until `finish`ed or cancelled."""
@@ -149,7 +161,7 @@ class RunTelemetry:
             "oona.queue.depth": float(counts.waiting),
             "oona.conservative_mode_active": float(self._fabric.conservative),
         }
-        self._offer(self._oona, "oona", told, MessagePriority.MESSAGE_PRIORITY_CRITICAL, (0, 0))
+        self._offer(self._oona, "oona", _series(told), MessagePriority.MESSAGE_PRIORITY_CRITICAL, (0, 0))
 
     def _pack(self) -> None:
         if not self._steps:
@@ -175,7 +187,7 @@ class RunTelemetry:
         self.publisher.offer(self._tolaria, canonical_bytes(packet), MessagePriority.MESSAGE_PRIORITY_LOW)
 
     def _offer(
-        self, subject: str, subsystem: str, measured: dict[str, float], priority: int, at: tuple[int, int]
+        self, subject: str, subsystem: str, series: list[MetricSeries], priority: int, at: tuple[int, int]
     ) -> None:
         packet = TelemetryPacket(
             source_subsystem=subsystem,
@@ -183,6 +195,10 @@ class RunTelemetry:
             steps=[at[0]],
             epochs=[at[1]],
             measured_at_ns=[self._clock.now_ns()],
-            metrics=[MetricSeries(name=name, values=[value]) for name, value in measured.items()],
+            metrics=series,
         )
         self.publisher.offer(subject, canonical_bytes(packet), priority)
+
+
+def _series(measured: Mapping[str, float], about: str = "") -> list[MetricSeries]:
+    return [MetricSeries(name=name, values=[value], about=about) for name, value in measured.items()]

@@ -14,6 +14,7 @@ from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, DecisionWi
 from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
     CheckpointCommitted,
+    CheckpointExpired,
     EpochEnded,
     EpochsSkipped,
     GrowthFrozen,
@@ -90,6 +91,8 @@ def _of_run(recorded: Recorded, renamed: Mapping[str, str]) -> Iterator[str]:
             yield from (f"skip/{since}/{at.epoch}" for since in range(first, 0, -1))
         case CheckpointCommitted(checkpoint=checkpoint):
             yield f"checkpoint/{checkpoint.at.epoch}"
+        case CheckpointExpired(at=at):
+            yield f"expire/{at.epoch}"
         case ChangeDeferred(command_id=command_id, at=at):
             yield f"defer/{renamed.get(command_id, command_id)}/{at.step}/{at.epoch}"
         case RunResumed(attempt=attempt):
@@ -100,8 +103,8 @@ def _of_run(recorded: Recorded, renamed: Mapping[str, str]) -> Iterator[str]:
             yield f"completed/{timeline}"
         case GrowthFrozen(raised_at_ns=raised_at_ns):
             yield f"freeze/{raised_at_ns}"
-        case GrowthThawed(at=at):
-            yield f"thaw/{at.step}/{at.epoch}"
+        case GrowthThawed(raised_at_ns=raised_at_ns, at=at):
+            yield f"thaw/at/{raised_at_ns}" if raised_at_ns else f"thaw/{at.step}/{at.epoch}"
         case _:
             return
 

@@ -19,6 +19,7 @@ from esper.leyline.v1.policy_pb2 import RebaseMemory
 from esper.leyline.v1.run_pb2 import (
     Checkpoint,
     CheckpointCommitted,
+    CheckpointExpired,
     CheckpointSeed,
     CompleteRollback,
     DeferChange,
@@ -103,8 +104,15 @@ class Timeline:
     def begin(self, events: Sequence[Recorded], checkpoint: Checkpoint, deferred: dict[str, Instant]) -> None:
         """Go on from *checkpoint*, with the run's *events*: the rollbacks after it are to be shown again."""
         self.lineage = lineage_at(checkpoint, events)
+        self.heed_expiries(events)
         self._voice.timeline = checkpoint.timeline
         self._take_in(events, deferred)
+
+    def heed_expiries(self, events: Sequence[Recorded]) -> None:
+        """Note which checkpoints have expired: whenever that was, they cannot be gone back to any more."""
+        for recorded in events:
+            if isinstance(recorded.event, CheckpointExpired):
+                self.lineage = self.lineage.after(recorded.event)
 
     def _take_in(self, events: Sequence[Recorded], deferred: dict[str, Instant]) -> None:
         known = max([self.number, *(each.event.timeline for each in self._waiting)])

@@ -29,6 +29,8 @@ from esper.leyline.v1.run_pb2 import (
     EpochEnded,
     EpochFacts,
     EpochsSkipped,
+    ExpireCheckpoints,
+    ExpiringCheckpoint,
     FreezeGrowth,
     ResumeRun,
     RollBackRun,
@@ -302,6 +304,17 @@ class Trainer:
         """Record that *checkpoint*'s parts are durably stored; from now on it is one."""
         await self._tell_run(CommitCheckpoint(checkpoint=checkpoint), f"checkpoint/{checkpoint.at.epoch}")
 
+    async def expire_checkpoints(self, at: Moment, keep: int) -> None:
+        """Record that all but the newest *keep* checkpoints have expired; see `Lineage.expiring`."""
+        gone = [
+            ExpiringCheckpoint(checkpoint_id=one.checkpoint_id, manifest_sha256=one.manifest_sha256, held=one.at)
+            for one in self.timeline.lineage.expiring(keep)
+        ]
+        if not gone:
+            return
+        appended = await self._tell_run(ExpireCheckpoints(at=at, checkpoints=gone), f"expire/{at.epoch}")
+        self.timeline.heed_expiries(appended.events if appended else ())
+
     async def roll_back(self, command: RollBackRun) -> Rollback:
         """Record that the run goes back; see `Timeline.decide`. What waits in the outbox belongs before it."""
         await self.handover.drain()
@@ -315,13 +328,18 @@ class Trainer:
             self._doubtful.discard(one.seed_id)
         return told
 
-    async def freeze(self, command: FreezeGrowth) -> None:
-        """Record that growth was frozen."""
-        await self._tell_run(command, f"freeze/{command.raised_at_ns}")
+    async def freeze(self, command: FreezeGrowth) -> int:
+        """Record that growth was frozen; return up to where the log was read or written for that."""
+        return await self._reached(await self._tell_run(command, f"freeze/{command.raised_at_ns}"))
 
-    async def thaw(self, command: ThawGrowth) -> None:
-        """Record that growth goes on."""
-        await self._tell_run(command, f"thaw/{command.at.step}/{command.at.epoch}")
+    async def thaw(self, command: ThawGrowth) -> int:
+        """Record that growth goes on; return up to where the log was read or written for that."""
+        return await self._reached(await self._tell_run(command, f"thaw/{command.at.step}/{command.at.epoch}"))
+
+    async def _reached(self, appended: Appended | None) -> int:
+        """Return the position of what was appended; if it was so already, that of the run's newest event."""
+        events = appended.events if appended else await self._log.store.read_stream(run_stream(self.run_id))
+        return events[-1].position
 
     def misses(self, epoch: int) -> None:
         """Note that nothing is to be decided upon *epoch*: its missed decision is on its way to the log."""

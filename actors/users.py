@@ -81,7 +81,7 @@ ROLES: Mapping[str, Role] = {
     "trainer": Role(
         records=("run", "seed", "policy", "report"),
         commands=("urza",),
-        also=("esper.tel.tolaria.*", "esper.tel.oona.*", *_BLOBS),
+        also=("esper.tel.tolaria.*", "esper.tel.kasmina.*", "esper.tel.oona.*", *_BLOBS),
     ),
     "urza": Role(
         records=("blueprint", "kernel", "actor", "breaker"),

@@ -1,10 +1,13 @@
 """Big bytes in a folder, by the SHA-256 of their content."""
 
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eventstore.errors import BlobCorrupt, BlobMissing
@@ -22,7 +25,7 @@ class FolderBlobs:
     def put(self, data: bytes) -> str:
         """Store *data* durably and return its digest (64 hex digits). Safe to call from any thread or process."""
         digest = hashlib.sha256(data).hexdigest()
-        return digest if self._holds(digest) else self.put_chunks([data])
+        return digest if self._claimed(digest) else self.put_chunks([data])
 
     def put_chunks(self, chunks: Iterable[bytes]) -> str:
         """As `put`, of what *chunks* make together, without ever holding all of it."""
@@ -78,6 +81,50 @@ class FolderBlobs:
     def digests(self) -> list[str]:
         """Return the digest of every blob there is, in order."""
         return sorted(path.name for path in self._folder.glob("??/*") if _DIGEST.fullmatch(path.name))
+
+    def remove(self, digest: str, *, untouched_s: float) -> int:
+        """Remove a blob that nobody has put in the last *untouched_s* seconds; return the bytes that this frees.
+
+        0: it is not there, or was put lately - whoever put it may be about to name it in the log.
+        """
+        if not _DIGEST.fullmatch(digest):
+            return 0
+        with self._locked(fcntl.LOCK_EX):
+            try:
+                found = self._path(digest).stat()
+            except FileNotFoundError:
+                return 0
+            if time.time() - found.st_mtime < untouched_s:
+                return 0
+            self._path(digest).unlink()
+            return found.st_size
+
+    def size(self, digest: str) -> int:
+        """Return how many bytes a blob takes; 0 if it is not there."""
+        try:
+            return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _claimed(self, digest: str) -> bool:
+        """Whether the blob is here, sound; if so it counts as put now, so that nobody removes it meanwhile."""
+        if not self._path(digest).exists():
+            return False
+        with self._locked(fcntl.LOCK_SH):
+            if not self._holds(digest):
+                return False
+            os.utime(self._path(digest))
+            return True
+
+    @contextmanager
+    def _locked(self, kind: int) -> Generator[None]:
+        """Hold the folder's lock: what is being claimed is not being removed, in whatever process."""
+        handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, kind)
+            yield
+        finally:
+            os.close(handle)
 
     def _holds(self, digest: str) -> bool:
         try:

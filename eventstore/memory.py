@@ -146,10 +146,12 @@ class MemoryStore:
         head = self._heads.get(mark.stream)
         return head is not None and head.holds(mark)
 
-    async def follow(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
+    async def follow(self, *, after: int = 0, aggregates: Sequence[str] = ()) -> AsyncGenerator[Recorded, None]:
         """Yield every event after position *after*, those recorded and then those to come."""
         async with aclosing(self.commits(after=after)) as commits:
             async for commit in commits:
+                if aggregates and commit[0].stream.aggregate not in aggregates:
+                    continue
                 for event in commit:
                     yield event
 

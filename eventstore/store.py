@@ -212,11 +212,11 @@ class EventStore(Protocol):
         """
         ...
 
-    def follow(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
+    def follow(self, *, after: int = 0, aggregates: Sequence[str] = ()) -> AsyncGenerator[Recorded, None]:
         """Yield every event after position *after*, those recorded and then those to come, without end.
 
         There is no gap and no double where the past meets the present. A follower outlives lost connections. Close
-        the iterator to stop.
+        the iterator to stop. With *aggregates*, nothing but their events is read and verified.
 
         Raises: as `read_all`, also when another log is found after a lost connection.
         """

@@ -30,7 +30,7 @@ from actors.streams import run_stream
 from actors.timeline import lineage_at
 from actors.trainer import Trainer
 from actors.voice import Voice
-from esper.api.brake import Brake
+from esper.api.brake import Brake, pulled_in
 from esper.api.checkpoints import Checkpoints
 from esper.api.errors import (
     AttachedAlready,
@@ -45,6 +45,7 @@ from esper.api.evaluation import Evaluate, Evaluation
 from esper.api.fences import Fences
 from esper.api.governor import Governor
 from esper.api.growth import Growth
+from esper.api.hearing import hear
 from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, MEMORY, OpenLog, open_named
 from esper.api.measuring import measuring
@@ -237,6 +238,7 @@ def _session(
     script: Script, opened: OpenLog, place: Place, ending: ExitStack, retraining: Retraining | None
 ) -> Session:
     call = opened.loop.call
+    head = call(opened.log.store.identity()).last_position
     begun = None if script.resume is None else call(find_run(opened.log.store, script.resume))
     script = script if begun is None else _under_its_own_settings(script, begun)
     model, settings, facts = script.model, script.settings, _facts(script)
@@ -248,7 +250,8 @@ def _session(
     decides = policy(settings.policy) if script.controller == HEURISTIC else None
     voice = Voice(opened.log, run_id, SystemClock(), AggregateCache(snapshots=place.snapshots))
     trainer = Trainer(voice, outbox, place.keys, rules=Rules(seed_rules(settings.gates), decides), sanity=sanity)
-    brake = Brake(SystemClock(), RUN.fold(cast(Any, one.event) for one in begun or ()).frozen)
+    brake = Brake(SystemClock(), pulled_in(begun or ()))
+    ending.callback(opened.loop.spawn(hear(opened.log.store, run_id, brake, head)).cancel)
     governor, ask = Governor(settings.vitals), partial(call, timeout_s=settings.decision_wait_s)
     checkpoints = Checkpoints(trainer, place, growth, governor, script, ask)
     crew: Crew = Nobody()

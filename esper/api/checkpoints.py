@@ -67,6 +67,14 @@ class Checkpoints:
         self._call(self._trainer.commit_checkpoint(taken.checkpoint))
         return taken
 
+    def expire(self, at: Moment, keep: int) -> None:
+        """Let all but the newest *keep* checkpoints expire, by their events; their bytes are not touched here.
+
+        Raises:
+            StoreUnavailable, TimeoutError: not known whether they have; ask again after the next checkpoint.
+        """
+        self._call(self._trainer.expire_checkpoints(at, keep))
+
     def take(self, at: Moment) -> Taken:
         """Write every part durably and return the checkpoint that names them.
 

@@ -1,6 +1,7 @@
 """Where decisions meet the model: nothing in it changes before the event that says so is acknowledged."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -18,9 +19,10 @@ from esper.api.growth import Growth
 from esper.api.kernels import Opened, kernel_spec, open_verified
 from esper.api.rollbacks import Rollbacks
 from esper.api.settings import GrowthSettings
+from esper.api.tally import Tally
 from esper.kasmina.grafting import Seedling
 from esper.kasmina.rules.seed import Seed, SeedCommand
-from esper.leyline.v1.enums_pb2 import CullInitiator, RollbackMode
+from esper.leyline.v1.enums_pb2 import CullInitiator, RollbackMode, RollbackTier
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.kernel_pb2 import KernelRejected
 from esper.leyline.v1.policy_pb2 import Candidate, JudgeEpoch
@@ -77,7 +79,7 @@ class Fences:
         brake: Brake,
     ) -> None:
         self.closed_because = ""
-        self.brake = brake
+        self.brake, self.tally = brake, Tally()
         self._loop, self._trainer, self._growth = loop, trainer, growth
         self._place, self._model, self._settings = place, model, settings
         self._rollbacks = rollbacks
@@ -134,7 +136,12 @@ class Fences:
         return rollback
 
     def _go_back(self, rollback: Rollback, at: Moment, *, replayed: bool) -> bool:
-        self._rollbacks.apply(rollback, at, replayed=replayed)
+        began = perf_counter()
+        if self._rollbacks.apply(rollback, at, replayed=replayed) == RollbackTier.ROLLBACK_TIER_FAST:
+            self.tally.rollbacks_fast += 1
+        else:
+            self.tally.rollbacks_full += 1
+        self.tally.restore_s = perf_counter() - began
         self._opened.clear()
         return True
 
@@ -168,23 +175,33 @@ class Fences:
     def _record_freeze(self, at: Moment) -> None:
         """Let the event follow the brake. It was late if the log did not answer at the first fence after it."""
         pulled = self.brake.pulled
-        if pulled is None or self.brake.recorded or self._trainer.repeats(at):
+        if pulled is None or pulled.position is not None or self._trainer.repeats(at):
             return
+        position = None
         if not self.closed_because:
             command = FreezeGrowth(at=at, reason=pulled.reason, raised_at_ns=pulled.raised_at_ns, late=self.brake.late)
-            self._try(lambda: self.call(self._trainer.freeze(command)))
-        self.brake.recorded = not self.closed_because
-        self.brake.late = bool(self.closed_because)
+            position = self._try(lambda: self.call(self._trainer.freeze(command)))
+        if position is None:
+            self.brake.late = True
+        else:
+            self.brake.record(pulled, position)
 
     def thaw(self, reason: str, at: Moment) -> bool:
         """Record that growth goes on, and let it; False if the log did not answer, and it stays frozen."""
         self._record_freeze(at)
-        if self.brake.recorded:
-            self._try(lambda: self.call(self._trainer.thaw(ThawGrowth(at=at, reason=reason))))
-        if self.closed_because:
+        pulled = self.brake.pulled
+        if pulled is None:
+            return True
+        if pulled.position is None and self._trainer.repeats(at):
+            # What the log holds of this moment is beyond both; neither is told again.
+            self.brake.release(0)
+            return True
+        if pulled.position is None or self.closed_because:
             return False
-        self.brake.release()
-        return True
+        position = self._try(lambda: self.call(self._trainer.thaw(ThawGrowth(at=at, reason=reason))))
+        if position is not None:
+            self.brake.release(position)
+        return position is not None
 
     def at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
         """Record the epoch, hear Tamiyo and make her acknowledged decisions true; None if no answer came in time.
@@ -242,6 +259,7 @@ class Fences:
             return work()
         except UNANSWERED as error:
             self.closed_because = str(error)
+            self.tally.unanswered += 1
             return None
 
     def _asked(self, seed_id: str, due: Due, at: Moment, actor: str) -> Answer:
@@ -264,6 +282,7 @@ class Fences:
         self._growth.apply(change, self._seedling(change))
         self._trainer.backlog.show(change)
         if any(isinstance(event, SeedGerminated) for event in change.messages):
+            self.tally.kernels_asked += 1
             self._ask_for_kernel(change.seed_id)
 
     def _seedling(self, change: Change) -> Seedling | None:
@@ -296,7 +315,10 @@ class Fences:
             initiator = CullInitiator.CULL_INITIATOR_RUNTIME
             return Due(CullSeed(at=at, reason=slot.failed, initiator=initiator), f"failed/{phase}")
         if seed.stage == Stage.SEED_STAGE_GERMINATED and at.step > seed.since_step:
-            return self._kernel(seed_id, at)
+            began = perf_counter()
+            due = self._kernel(seed_id, at)
+            self.tally.waited_for_kernel(perf_counter() - began)
+            return due
         if seed.stage == Stage.SEED_STAGE_BLENDING and seed.ramp is not None and not seed.alpha_holds:
             return Due(CompleteRamp(at=at), f"ramp/{phase}") if seed.ramp.completed(at.step) else None
         if seed.stage == Stage.SEED_STAGE_SHADOWING and at.step > seed.since_step:

@@ -88,9 +88,14 @@ class Growth:
         kept = self.fossilized()
         return [*kept, *(seed_id for seed_id in self.seeds if seed_id not in kept)]
 
+    @property
+    def host_learning_rate(self) -> float:
+        """The learning rate of the optimizer's first group."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
     def learning_rate(self) -> float:
         """Return the rate at which a growing seed learns now: the host's, times the ratio of the settings."""
-        return float(self._optimizer.param_groups[0]["lr"]) * self._settings.seed_learning_rate_ratio
+        return self.host_learning_rate * self._settings.seed_learning_rate_ratio
 
     def seedling(self, seed_id: str, module: nn.Module) -> Seedling:
         """Return *module* ready for planting in the slot of *seed_id*."""

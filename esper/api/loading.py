@@ -9,6 +9,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from actors.expiry import why_expired
 from actors.place import Place
 from actors.runs import LATEST, runs_called
 from actors.streams import run_stream, seed_stream
@@ -94,6 +95,8 @@ async def read_grown(store: EventStore, run: str, at: int | None) -> Grown:
     if not reached:
         raise NothingToLoad(run, f"its first checkpoint was committed after position {at}")
     checkpoint, _ = reached[-1]
+    if gone := why_expired(events, checkpoint.checkpoint_id):
+        raise NothingToLoad(run, gone)
     position = committed[checkpoint.checkpoint_id]
     ids = [row.seed_id for row in checkpoint.seeds]
     seeds = {seed_id: tuple(await store.read_stream(seed_stream(fitting[0], seed_id))) for seed_id in ids}

@@ -106,6 +106,11 @@ class Recovery:
             self._said = ""
 
     @property
+    def held(self) -> tuple[int, int]:
+        """How many copies of sound states are held in memory, and their bytes."""
+        return self._rollbacks.held
+
+    @property
     def rolled_back(self) -> bool:
         """Whether the model was rolled back since `noticed_rollback` was asked last."""
         return self._noticed != self._rollbacks.shown

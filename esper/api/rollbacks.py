@@ -89,6 +89,11 @@ class Rollbacks:
             self._shelf.put(taken.checkpoint.checkpoint_id, taken.snapshot)
 
     @property
+    def held(self) -> tuple[int, int]:
+        """How many copies of sound states are held in memory, and their bytes."""
+        return self._shelf.held
+
+    @property
     def gives_up(self) -> bool:
         """Whether going back has been tried often enough without a sound checkpoint since."""
         return self._trainer.timeline.lineage.in_a_row >= self._script.settings.vitals.rollbacks_in_a_row
@@ -148,8 +153,8 @@ class Rollbacks:
         )
         return self._call(self._trainer.roll_back(command))
 
-    def apply(self, rollback: Rollback, at: Moment, *, replayed: bool) -> None:
-        """Make a rollback that is on record true in the model, whole or not at all.
+    def apply(self, rollback: Rollback, at: Moment, *, replayed: bool) -> RollbackTier:
+        """Make a rollback that is on record true in the model, whole or not at all; return where the state came from.
 
         Raises:
             StoreUnavailable, TimeoutError: nothing has moved; apply it again.
@@ -160,7 +165,8 @@ class Rollbacks:
             raise ParallelRefused("a rollback", "resume the run in one process, or begin another")
         began = perf_counter()
         timeline, event = self._trainer.timeline, rollback.event
-        checkpoint = next(each for each in timeline.lineage.blessed if each.checkpoint_id == event.checkpoint_id)
+        known = (each for each, _ in timeline.lineage.checkpoints)
+        checkpoint = next(each for each in known if each.checkpoint_id == event.checkpoint_id)
         prepared = self._prepare(checkpoint, at, stabilises=rollback.stabilises)
         held: tuple[EpochFacts, ...] = self._call(timeline.epochs_held(rollback))
         told: list[Told] = self._call(self._trainer.carry_out(rollback, checkpoint, at))
@@ -175,6 +181,7 @@ class Rollbacks:
         self._report(
             CompleteRollback(at=at, timeline=event.timeline, tier=prepared.tier, seconds=perf_counter() - began)
         )
+        return prepared.tier
 
     def _report(self, command: CompleteRollback) -> None:
         try:

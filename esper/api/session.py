@@ -16,7 +16,7 @@ from esper.api.errors import NothingTrained, RunDiverged, SessionClosed
 from esper.api.evaluation import Evaluation, Score
 from esper.api.fences import UNANSWERED, Fences
 from esper.api.growth import Growth
-from esper.api.measuring import Measuring
+from esper.api.measuring import EpochTold, Measuring
 from esper.api.parallel.crew import Crew, Nobody
 from esper.api.recovery import MODES, Recovery
 from esper.api.retraining import Retraining
@@ -166,13 +166,14 @@ class Session:
         interval = None if self._returned_at is None else before_fence - self._returned_at
         if interval is not None:
             self._intervals.append(interval)
-        self._measuring.step(
-            self.moment(),
-            noted,
-            latency_s=interval,
-            overhead_s=before_fence - began,
-            fence_s=ended - before_fence,
-        )
+        if self._measuring.listens:
+            self._measuring.step(
+                self.moment(),
+                noted,
+                latency_s=interval,
+                overhead_s=before_fence - began,
+                fence_s=ended - before_fence,
+            )
         self._in_esper.append(before_fence - began + perf_counter() - ended)
         self._returned_at = ended
 
@@ -193,10 +194,12 @@ class Session:
         moment = self._open_moment()
         if not self._steps:
             raise NothingTrained(moment.epoch + 1)
+        began = perf_counter()
         self._fences.catch_up(moment)
         self._recovery.look(moment)
         self._forget_what_was_left_behind()
         facts = self._measured()
+        measured = perf_counter()
         self.epoch = facts.at.epoch
         offered = [
             candidate
@@ -217,12 +220,34 @@ class Session:
             self._checkpoint_if_due()
         self._forget_what_was_left_behind()
         self.facts = facts if fence is None else fence.facts
-        self._measuring.epoch(facts, seeds_active=len(self._growth.alive), recorded=fence is not None)
+        self._tell_of_the_epoch(facts, recorded=fence is not None, end_s=perf_counter() - began, since=measured)
         self.decisions = () if fence is None else tuple(decision.reason for decision in fence.decisions)
         self._growth.new_epoch()
         self._crew.after_epoch(self.facts, self.decisions)
         self._begin_epoch(facts.steps)
         return self.facts
+
+    def _tell_of_the_epoch(self, facts: EpochFacts, *, recorded: bool, end_s: float, since: float) -> None:
+        tally = self._fences.tally
+        tally.unrecorded_epochs += not recorded
+        if self._measuring.listens:
+            snapshots, snapshot_bytes = self._recovery.held
+            told = EpochTold(
+                recorded=recorded,
+                end_s=end_s,
+                fence_s=perf_counter() - since,
+                learning_rate=self._growth.host_learning_rate,
+                outbox_depth=self.outbox_depth,
+                frozen=self._fences.brake.pulled is not None,
+                seeds_active=len(self._growth.alive),
+                seeds_germinated=self._growth.germinated,
+                seeds_culled=self._growth.culled,
+                snapshots=snapshots,
+                snapshot_bytes=snapshot_bytes,
+                tally=tally,
+            )
+            self._measuring.epoch(facts, told)
+        tally.new_epoch()
 
     def _begin_epoch(self, steps_before: int) -> None:
         self._steps_before = steps_before
@@ -311,11 +336,21 @@ class Session:
         due = kept or self.epoch % self._settings.checkpoint_every_epochs == 0
         if not due or self._fences.repeats(self.moment()):
             return
+        began = perf_counter()
         try:
-            self._recovery.keep(self._checkpoints.save(self.moment()))
+            taken = self._checkpoints.save(self.moment())
+            self._recovery.keep(taken)
+            self._fences.tally.checkpoint_s = perf_counter() - began
+            self._fences.tally.checkpoint_bytes = float(taken.checkpoint.bytes)
             self._kept_then = self._growth.fossilized()
         except UNANSWERED as error:
             self._say(f"epoch {self.epoch}: no checkpoint, the log did not answer ({error})")
+            return
+        if self._settings.keep_checkpoints is not None:
+            try:
+                self._checkpoints.expire(self.moment(), self._settings.keep_checkpoints)
+            except UNANSWERED as error:
+                self._say(f"epoch {self.epoch}: older checkpoints expire with the next one ({error})")
 
     def _hold_what_is_gone_back_to(self, retraining: Retraining, recorded: Checkpoint | None) -> None:
         """Go back to what was trained here, not to what was stored: else the rest says nothing of this training."""

@@ -1,7 +1,7 @@
 """How a run grows: every number a user may turn, with its unit."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -30,7 +30,9 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     is the rate at which a growing seed learns. A growing seed that lately takes more than `max_seed_time_ratio` times
     the host's own step, and more than `seed_time_allowance_s`, is culled. With more than four seeds in the
     forward pass at most `contribution_evaluations` scores an epoch are spent on what each of them is worth.
-    With `checkpoint_when_kept` there is a checkpoint, too, at the end of each epoch in which a seed was kept.
+    `keep_checkpoints` is how many of the newest checkpoints can be put back; older ones expire, but for the first and
+    the two newest that were found sound. None keeps all. With `checkpoint_when_kept` there is a checkpoint, too, at the
+    end of each epoch in which a seed was kept.
     """
 
     gates: GateLimits = GateLimits()
@@ -41,6 +43,7 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kernel_wait_s: float = 120.0
     checkpoint_every_epochs: int = 1
     checkpoint_when_kept: bool = True
+    keep_checkpoints: Annotated[int, msgspec.Meta(ge=1)] | None = None
     embargo_epochs: int = 5
     seed_learning_rate_ratio: float = 1.0
     max_seed_time_ratio: float = 4.0

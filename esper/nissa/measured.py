@@ -14,6 +14,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "run_id": "VARCHAR",
         "subsystem": "VARCHAR",
         "metric": "VARCHAR",
+        "about": "VARCHAR",
         "unit": "VARCHAR",
         "step": "UBIGINT",
         "epoch": "UINTEGER",
@@ -26,7 +27,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 KEPT_DAYS = 30.0
 ROWS_AT_MOST = 10_000_000
 
-Point = tuple[str, str, str, str, int, int, datetime, float]
+Point = tuple[str, str, str, str, str, int, int, datetime, float]
 
 
 def views() -> tuple[Question, ...]:
@@ -42,7 +43,17 @@ def points(packet: TelemetryPacket) -> Iterator[Point]:
     for series in packet.metrics:
         for step, epoch, at, value in zip(packet.steps, packet.epochs, moments, series.values, strict=False):
             if not math.isnan(value):
-                yield (packet.run_id, packet.source_subsystem, series.name, series.unit, step, epoch, at, value)
+                yield (
+                    packet.run_id,
+                    packet.source_subsystem,
+                    series.name,
+                    series.about,
+                    series.unit,
+                    step,
+                    epoch,
+                    at,
+                    value,
+                )
 
 
 def moment(at_ns: int) -> datetime:

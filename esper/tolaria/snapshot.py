@@ -225,6 +225,11 @@ class Shelf:
         self._held: OrderedDict[str, Snapshot] = OrderedDict()
         self._bytes = 0
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many snapshots are held, and their bytes."""
+        return len(self._held), self._bytes
+
     def put(self, checkpoint_id: str, snapshot: Snapshot) -> bool:
         """Keep *snapshot*; False if it alone is over the limit in bytes."""
         self.drop(checkpoint_id)

@@ -1,7 +1,7 @@
 """Reading the log without acks, from a position of the reader's own, across lost connections."""
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from uuid import uuid4
 
@@ -35,7 +35,7 @@ class LogReader:
         while position < until:
             tries += 1
             try:
-                async with aclosing(self._flow(position, subject)) as flow:
+                async with aclosing(self._flow(position, (subject,) if subject else ())) as flow:
                     async for batch in flow:
                         if not batch:
                             await self._require_stored(until)
@@ -51,8 +51,8 @@ class LogReader:
                 if tries >= TRIES_WITHOUT_PROGRESS or not self._connection.connected:
                     raise StoreUnavailable(f"reading {self._stream}", str(interrupted)) from interrupted
 
-    async def forever(self, *, after: int) -> AsyncGenerator[list[Raw], None]:
-        """Yield every message after position *after*, those to come too, without end.
+    async def forever(self, *, after: int, subjects: Sequence[str] = ()) -> AsyncGenerator[list[Raw], None]:
+        """Yield every message after position *after*, those to come too, without end; only on *subjects*, if given.
 
         Raises:
             LogReplaced: after a lost connection, another log was found.
@@ -62,7 +62,7 @@ class LogReader:
         position = after
         while True:
             try:
-                async with aclosing(self._flow(position, "")) as flow:
+                async with aclosing(self._flow(position, subjects)) as flow:
                     async for batch in flow:
                         if batch:
                             position = batch[-1].position
@@ -96,14 +96,14 @@ class LogReader:
         if await self._jetstream.message(self._stream, position) is None:
             raise LogCorrupt(position, "position", str(position), "nothing: the server cannot read it")
 
-    async def _flow(self, after: int, subject: str) -> AsyncGenerator[list[Raw], None]:
+    async def _flow(self, after: int, subjects: Sequence[str]) -> AsyncGenerator[list[Raw], None]:
         consumer = f"reader-{uuid4().hex}"
-        await self._create(consumer, after, subject)
+        await self._create(consumer, after, subjects)
         pull = Pull(self._connection, self._stream, consumer, batch=BATCH, gapless=True)
         try:
             async with aclosing(pull.batches()) as batches:
                 async for batch in batches:
-                    sound = batch if subject else _contiguous(batch, after)
+                    sound = batch if subjects else _contiguous(batch, after)
                     after = sound[-1].position if sound else after
                     if sound or not batch:
                         yield sound
@@ -113,7 +113,7 @@ class LogReader:
         finally:
             await self._delete(consumer)
 
-    async def _create(self, consumer: str, after: int, subject: str) -> None:
+    async def _create(self, consumer: str, after: int, subjects: Sequence[str]) -> None:
         config: dict[str, object] = {
             "name": consumer,
             "deliver_policy": "by_start_sequence",
@@ -123,9 +123,12 @@ class LogReader:
             "num_replicas": 1,
             "inactive_threshold": int(FORGOTTEN_AFTER_S * 1e9),
         }
-        if subject:
-            config["filter_subject"] = subject
-        verb = f"CONSUMER.CREATE.{self._stream}.{consumer}" + (f".{subject}" if subject else "")
+        verb = f"CONSUMER.CREATE.{self._stream}.{consumer}"
+        if len(subjects) == 1:
+            config["filter_subject"] = subjects[0]
+            verb += f".{subjects[0]}"
+        elif subjects:
+            config["filter_subjects"] = list(subjects)
         body = {"stream_name": self._stream, "config": config, "action": "create"}
         doing = f"reading {self._stream}"
         try:

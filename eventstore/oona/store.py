@@ -26,7 +26,7 @@ from eventstore.oona.pull import Raw
 from eventstore.oona.reading import BATCH, LogReader
 from eventstore.oona.streams import EVENTS
 from eventstore.store import Appended, Context, LogIdentity, Mark, Recorded, Stored, StreamName
-from eventstore.subjects import of_stream, stream_of
+from eventstore.subjects import of_aggregate, of_stream, stream_of
 
 BIRTH = "esper-created-ns"
 """Stream metadata: when a restored log was first created."""
@@ -131,11 +131,12 @@ class OonaStore:
         if served < last:
             raise LogCorrupt(served + 1, "position", str(served + 1), "nothing that the server can read")
 
-    async def follow(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
+    async def follow(self, *, after: int = 0, aggregates: Sequence[str] = ()) -> AsyncGenerator[Recorded, None]:
         """Yield every event after position *after*, those recorded and then those to come."""
         _refuse_beyond((await self._info()).state.last_seq, after)
         chains = Chains(from_start=after == 0)
-        async with aclosing(self._reader.forever(after=after)) as batches:
+        subjects = [of_aggregate(aggregate) for aggregate in aggregates]
+        async with aclosing(self._reader.forever(after=after, subjects=subjects)) as batches:
             async for batch in batches:
                 for raw in batch:
                     for event in self._unseal(raw, chains):

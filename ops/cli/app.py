@@ -28,6 +28,8 @@ for group, target, summary in (
     (HISTORY, "ops.cli.replay:replay", "Show a run as it stood at a position, or verify its whole history."),
     (HISTORY, "ops.cli.why:why", "Walk back from an event to what caused it, with the numbers that decided."),
     (HISTORY, "ops.cli.fork:fork", "Make a new run of a run's past, to go on from there."),
+    (TRAINING, "ops.cli.freeze:freeze", "Let nothing grow in a run any more; it trains on."),
+    (TRAINING, "ops.cli.freeze:thaw", "Let the growth of a frozen run go on."),
     (HISTORY, "ops.cli.bake:bake", "Write what a run has grown to a folder that needs only torch."),
     (QUESTIONS, "ops.cli.query:query", "Ask the projections a question in SQL."),
     (QUESTIONS, "ops.cli.query:project", "Rebuild the projections from the log."),
@@ -58,6 +60,7 @@ for name, function, summary in (
 blobs = App(name="blobs", group=FABRIC, help="Where weights, kernels and checkpoints are kept.", version_flags=())
 app.command(blobs)
 blobs.command("ops.cli.blobs:share", name="share", help="Keep them on the server, for machines that share no disk.")
+blobs.command("ops.cli.blobs:sweep", name="sweep", help="Remove what only expired checkpoints hold.")
 breaker = App(name="breaker", group=FABRIC, help="Paths that are left alone while they keep failing.", version_flags=())
 app.command(breaker)
 breaker.command("ops.cli.breaker:list_breakers", name="list", help="List the breakers and how they stand.")

@@ -44,6 +44,7 @@ from esper.leyline.v1.report_pb2 import FieldReportOpened, FieldReportWritten
 from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
     CheckpointCommitted,
+    CheckpointExpired,
     EpochEnded,
     EpochsSkipped,
     GrowthFrozen,
@@ -156,6 +157,11 @@ def _(event: RunRolledBack) -> str:
 @sentence.register
 def _(event: RunBranched) -> str:
     return f"run {event.run_id[:12]} was forked from this one at position {event.position}"
+
+
+@sentence.register
+def _(event: CheckpointExpired) -> str:
+    return f"the checkpoint of epoch {event.held.epoch} has expired: nothing can be put back from it any more"
 
 
 @sentence.register

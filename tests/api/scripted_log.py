@@ -132,9 +132,9 @@ class ScriptedStore:
         self._refuse_if_down()
         return self.inner.read_all_backward(before=before, after=after)
 
-    def follow(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
+    def follow(self, *, after: int = 0, aggregates: Sequence[str] = ()) -> AsyncGenerator[Recorded, None]:
         self._refuse_if_down()
-        return self.inner.follow(after=after)
+        return self.inner.follow(after=after, aggregates=aggregates)
 
     async def identity(self) -> LogIdentity:
         self._refuse_if_down()

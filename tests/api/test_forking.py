@@ -250,6 +250,19 @@ def test_a_fork_that_was_interrupted_is_not_resumed_and_can_be_made_again(log: S
     assert Run(log, resume=made.run_id, settings=EVERY_THIRD).session.epoch == 3
 
 
+def test_a_frozen_run_is_forked_as_a_frozen_one_and_both_go_on_by_themselves(log: ScriptedLog):
+    run = Run(log, settings=EVERY_THIRD).to(4)
+    run.session.freeze("to see")
+    run.to(5)
+    again = Run(log, resume=forked(log).run_id, settings=EVERY_THIRD).to(6)
+    assert [event.event.reason for event in told(log, again.session.run_id, GrowthFrozen)] == ["to see"]
+    assert again.session.thaw()
+    assert told(log, again.session.run_id, GrowthThawed)
+    assert not told(log, run.session.run_id, GrowthThawed)
+    again.to(7)
+    assert isinstance(log.read(verify_run(log.memory, again.session.run_id)), Verified)
+
+
 def test_every_decision_that_a_trainer_records_has_a_name_that_a_fork_knows(log: ScriptedLog):
     log.store.script = {9: BEFORE, 14: AFTER, 16: BEFORE}
     run = Run(log, settings=EVERY_THIRD).to(5, breaks_while_blending)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from esper.api.slots import Accepted, Rejected
+from esper.leyline.v1.run_pb2 import CheckpointCommitted
 from tests.api.hosts import digits
 from tests.api.scripted_log import FAST, Run, ScriptedLog
 
@@ -60,3 +61,19 @@ def test_thirty_two_seeds_live_at_once_in_one_order_and_are_weighed_at_a_bounded
     other = grown(ScriptedLog(tmp_path / "backwards", log.loop), backwards=True)
     assert other.weights == run.weights
     assert [seed.measured for seed in other.session.facts.seeds] == [seed.measured for seed in facts.seeds]
+
+
+def test_one_kernel_in_two_slots_is_two_modules_that_both_learn(log: ScriptedLog):
+    torch.manual_seed(1)
+    each = msgspec.structs.replace(SETTINGS, checkpoint_every_epochs=1)
+    run = Run(log, model=Long(), sites=["blocks.0", "blocks.1"], controller=None, settings=each)
+    run.session.observe(digits().train_x[:8])
+    for slot in run.session.slots.values():
+        assert isinstance(slot.germinate("BP002", init_seed=7), Accepted)
+    run.to(1)
+    one, other = run.session.slots.values()
+    assert one.seed.kernel_id == other.seed.kernel_id != ""
+    assert all(slot.measured()["weights_moved"] for slot in (one, other))
+    assert all(slot.measured()["isolation_violations"] == 0.0 for slot in (one, other))
+    weights = [seed.weights_sha256 for seed in log.of(CheckpointCommitted)[-1].checkpoint.seeds]
+    assert len(set(weights)) == 2

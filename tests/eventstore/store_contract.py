@@ -152,6 +152,18 @@ class EventStoreContract:
         async with asyncio.timeout(10), aclosing(store.follow(after=1)) as following:
             assert (await anext(following)).event.value == "c"
 
+    @pytest.mark.parametrize("aggregates", [("run",), ("run", "policy")])
+    async def test_a_follower_of_some_aggregates_sees_nothing_else(
+        self, store: EventStore, aggregates: tuple[str, ...]
+    ):
+        await store.append(SEED, said("a"), expected=0, context=context())
+        await store.append(OTHER, said("b"), expected=0, context=context())
+        async with asyncio.timeout(10), aclosing(store.follow(aggregates=aggregates)) as following:
+            assert (await anext(following)).event.value == "b"
+            await store.append(SEED, said("c"), expected=1, context=context())
+            await store.append(OTHER, said("d"), expected=1, context=context())
+            assert (await anext(following)).event.value == "d"
+
     async def test_a_stream_is_read_backward(self, store: EventStore):
         await store.append(SEED, said("a", "b"), expected=0, context=context())
         await store.append(SEED, said("c", "d"), expected=2, context=context())

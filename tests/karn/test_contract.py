@@ -31,6 +31,16 @@ def test_at_birth_nothing_changes_and_the_shape_is_the_sites(where: SiteShape):
         assert not contribution(offer, features, output).any()
 
 
+@settings(max_examples=30, deadline=None)
+@given(kept_shapes, st.integers(1, 9))
+def test_at_an_output_it_takes_images_and_sequences_of_any_extent(where: SiteShape, extent: int):
+    sizes = list(where.input_size)
+    channels = -1 if len(sizes) < 3 else 0
+    other = shape(tuple(size if at == channels % len(sizes) else extent for at, size in enumerate(sizes)))
+    for offer in offered(where):
+        assert seed_module(offer, where)(inputs(other)).shape == (3, *other.output_size)
+
+
 @settings(max_examples=60, deadline=None)
 @given(any_shape)
 def test_parameters_are_counted_exactly(where: SiteShape):

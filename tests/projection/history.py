@@ -31,11 +31,15 @@ from esper.leyline.v1.job_pb2 import (
     KernelCompiled,
 )
 from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRequested, KernelSpec
-from esper.leyline.v1.policy_pb2 import DecisionMade
+from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, DecisionWithdrawn
 from esper.leyline.v1.report_pb2 import FieldReportOpened, FieldReportWritten
 from esper.leyline.v1.run_pb2 import (
+    ChangeDeferred,
     EpochEnded,
     EpochFacts,
+    EpochsSkipped,
+    GrowthFrozen,
+    GrowthThawed,
     KeptSeed,
     RollbackCompleted,
     RunFacts,
@@ -268,6 +272,21 @@ async def tell_rollback(telling: Telling, abandoned: tuple[int, int], to_epoch: 
     await telling.run(RollbackCompleted(at=at(10), timeline=1, tier=tier, seconds=0.004))
 
 
+async def tell_interruptions(telling: Telling, observation: str) -> None:
+    """One of each kind: a decision missed, one withdrawn, a change deferred, epochs skipped, a freeze and its end."""
+    policy = StreamName("policy", telling.run_id)
+    await telling.tell(policy, DecisionMissed(at=at(10), reason="no answer"), actor="tamiyo")
+    decided = await telling.decide(10, DecisionAction.DECISION_ACTION_CULL, "s1", observation)
+    withdrawn = DecisionWithdrawn(
+        at=at(10), decision_id=decided, action=DecisionAction.DECISION_ACTION_CULL, seed_id="s1", reason="too late"
+    )
+    await telling.tell(policy, withdrawn, actor="tamiyo")
+    await telling.run(ChangeDeferred(command_id="c", seed_id="s1", reason="late", decided_for=at(9), at=at(10)))
+    await telling.run(GrowthFrozen(at=at(10), reason="a drill"))
+    await telling.run(GrowthThawed(at=at(10), reason="it is over"))
+    await telling.run(EpochsSkipped(first_epoch=11, at=at(12), reason="the outbox is full"))
+
+
 async def tell_refusals(telling: Telling) -> None:
     """Two commands that came too late, of which one was dropped later."""
     for letter_id in (f"{telling.run_id}1", f"{telling.run_id}2"):
@@ -296,6 +315,7 @@ async def tell_run(store: EventStore, run_id: str = "f" * 32) -> Telling:
         await telling.run(epoch_ended(epoch, 0.5 + epoch / 50, stages))
     await tell_refusals(telling)
     await tell_rollback(telling, (0, 0), to_epoch=10)
+    await tell_interruptions(telling, observation)
     kept = KeptSeed(seed_id="s0", blueprint_id="BP002", parameters=64, score_with=0.7, score_without=0.67)
     summary = RunSummary(at=at(10), score=0.7, parameters_after=1000, kept=[kept], germinated=3, culled=1)
     await telling.run(RunFinished(summary=summary))

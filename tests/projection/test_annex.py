@@ -108,7 +108,7 @@ async def test_a_rebuild_gives_the_same_hashes_and_leaves_the_annex_as_it_is(dat
     await tell_run(store)
     with closing(Sink(database, CATALOGUE)) as sink:
         await catch_up(store, sink)
-        rows = [("r", "tolaria", "m", "", 1, 1, NOON, 2.0)]
+        rows = [("r", "tolaria", "m", "", "", 1, 1, NOON, 2.0)]
         add(sink.connection.cursor(), ANNEX, {"points": rows}, 3)
     with closing(open_file(database)) as file:
         before = content_hash(file)

@@ -51,11 +51,23 @@ async def test_seed_lifecycle_has_a_row_per_generation(filled: Sink):
 
 
 async def test_decisions_join_what_was_seen_with_what_followed(filled: Sink):
-    germinate, blend = ask(filled, "from decisions")
+    germinate, blend, cull = ask(filled, "from decisions")
     assert (germinate["action"], germinate["effect"]) == ("germinate", "SeedGerminated")
     assert germinate["observation_position"] < germinate["position"] < germinate["effect_position"]
     assert blend["effect"] == "SeedBlendingStarted"
     assert blend["inputs"] == '{"predicted_loss_decrease":0.2}'
+    assert [row["withdrawn"] for row in (germinate, blend, cull)] == [False, False, True]
+
+
+async def test_interruptions_tell_what_came_between_training_and_log(filled: Sink):
+    assert [(row["what"], row["reason"]) for row in ask(filled, "from interruptions")] == [
+        ("decision missed", "no answer"),
+        ("decision withdrawn", "too late"),
+        ("change deferred", "late"),
+        ("growth frozen", "a drill"),
+        ("growth thawed", "it is over"),
+        ("epochs skipped", "the outbox is full"),
+    ]
 
 
 async def test_a_gate_shows_each_number_against_its_threshold(filled: Sink):

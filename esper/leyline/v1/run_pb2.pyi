@@ -240,6 +240,36 @@ class CheckpointCommitted(_message.Message):
     checkpoint: Checkpoint
     def __init__(self, checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ...) -> None: ...
 
+class ExpireCheckpoints(_message.Message):
+    __slots__ = ("at", "checkpoints")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    checkpoints: _containers.RepeatedCompositeFieldContainer[ExpiringCheckpoint]
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., checkpoints: _Optional[_Iterable[_Union[ExpiringCheckpoint, _Mapping]]] = ...) -> None: ...
+
+class ExpiringCheckpoint(_message.Message):
+    __slots__ = ("checkpoint_id", "manifest_sha256", "held")
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    checkpoint_id: str
+    manifest_sha256: str
+    held: _site_pb2.Moment
+    def __init__(self, checkpoint_id: _Optional[str] = ..., manifest_sha256: _Optional[str] = ..., held: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ...) -> None: ...
+
+class CheckpointExpired(_message.Message):
+    __slots__ = ("at", "checkpoint_id", "manifest_sha256", "held")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    checkpoint_id: str
+    manifest_sha256: str
+    held: _site_pb2.Moment
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., checkpoint_id: _Optional[str] = ..., manifest_sha256: _Optional[str] = ..., held: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ...) -> None: ...
+
 class DeferChange(_message.Message):
     __slots__ = ("command_id", "seed_id", "reason", "decided_for", "at")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
@@ -433,17 +463,21 @@ class GrowthFrozen(_message.Message):
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., raised_at_ns: _Optional[int] = ..., late: _Optional[bool] = ...) -> None: ...
 
 class ThawGrowth(_message.Message):
-    __slots__ = ("at", "reason")
+    __slots__ = ("at", "reason", "raised_at_ns")
     AT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    RAISED_AT_NS_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     reason: str
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    raised_at_ns: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., raised_at_ns: _Optional[int] = ...) -> None: ...
 
 class GrowthThawed(_message.Message):
-    __slots__ = ("at", "reason")
+    __slots__ = ("at", "reason", "raised_at_ns")
     AT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    RAISED_AT_NS_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     reason: str
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    raised_at_ns: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., raised_at_ns: _Optional[int] = ...) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n esper/leyline/v1/telemetry.proto\x12\x10\x65sper.leyline.v1\"\xa3\x01\n\x0fTelemetryPacket\x12\x18\n\x10source_subsystem\x18\x03 \x01(\t\x12/\n\x07metrics\x18\n \x03(\x0b\x32\x1e.esper.leyline.v1.MetricSeries\x12\x0e\n\x06run_id\x18\x32 \x01(\t\x12\r\n\x05steps\x18\x33 \x03(\x04\x12\x0e\n\x06\x65pochs\x18\x34 \x03(\r\x12\x16\n\x0emeasured_at_ns\x18\x35 \x03(\x04\":\n\x0cMetricSeries\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0e\n\x06values\x18\x03 \x03(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n esper/leyline/v1/telemetry.proto\x12\x10\x65sper.leyline.v1\"\xa3\x01\n\x0fTelemetryPacket\x12\x18\n\x10source_subsystem\x18\x03 \x01(\t\x12/\n\x07metrics\x18\n \x03(\x0b\x32\x1e.esper.leyline.v1.MetricSeries\x12\x0e\n\x06run_id\x18\x32 \x01(\t\x12\r\n\x05steps\x18\x33 \x03(\x04\x12\x0e\n\x06\x65pochs\x18\x34 \x03(\r\x12\x16\n\x0emeasured_at_ns\x18\x35 \x03(\x04\"I\n\x0cMetricSeries\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0e\n\x06values\x18\x03 \x03(\x01\x12\r\n\x05\x61\x62out\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TELEMETRYPACKET']._serialized_start=55
   _globals['_TELEMETRYPACKET']._serialized_end=218
   _globals['_METRICSERIES']._serialized_start=220
-  _globals['_METRICSERIES']._serialized_end=278
+  _globals['_METRICSERIES']._serialized_end=293
 # @@protoc_insertion_point(module_scope)

@@ -23,11 +23,13 @@ class TelemetryPacket(_message.Message):
     def __init__(self, source_subsystem: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[MetricSeries, _Mapping]]] = ..., run_id: _Optional[str] = ..., steps: _Optional[_Iterable[int]] = ..., epochs: _Optional[_Iterable[int]] = ..., measured_at_ns: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class MetricSeries(_message.Message):
-    __slots__ = ("name", "unit", "values")
+    __slots__ = ("name", "unit", "values", "about")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    ABOUT_FIELD_NUMBER: _ClassVar[int]
     name: str
     unit: str
     values: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, name: _Optional[str] = ..., unit: _Optional[str] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
+    about: str
+    def __init__(self, name: _Optional[str] = ..., unit: _Optional[str] = ..., values: _Optional[_Iterable[float]] = ..., about: _Optional[str] = ...) -> None: ...

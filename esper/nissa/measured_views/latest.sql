@@ -1,7 +1,8 @@
--- The newest value of everything that was measured, per run.
+-- The newest value of everything that was measured, per run and seed.
 SELECT
   run_id,
   metric,
+  about,
   unit,
   arg_max(value, measured_at) AS value,
   arg_max(step, measured_at) AS step,
@@ -10,4 +11,4 @@ SELECT
   count(*) AS points
 FROM telemetry.points
 GROUP BY ALL
-ORDER BY max(measured_at) DESC, metric
+ORDER BY max(measured_at) DESC, metric, about

@@ -1,9 +1,9 @@
-"""What Tamiyo decided, on which numbers, and which decisions came too late."""
+"""What Tamiyo decided, on which numbers, and which decisions came too late or never took effect."""
 
 from collections.abc import Iterable
 
 from esper.leyline.v1.enums_pb2 import DecisionAction
-from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed
+from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed, DecisionWithdrawn
 from esper.leyline.v1.run_pb2 import ChangeDeferred
 from esper.nissa.projections.declared import Projection, Row
 from esper.nissa.recorded import PLACE, RecordedEvent, place
@@ -30,6 +30,17 @@ def _rows(recorded: RecordedEvent) -> Iterable[Row]:
             )
         case DecisionMissed(reason=reason):
             yield "decisions_missed", {**place(recorded), "reason": reason}
+        case DecisionWithdrawn() as withdrawn:
+            yield (
+                "decisions_withdrawn",
+                {
+                    **place(recorded),
+                    "decision_id": withdrawn.decision_id,
+                    "action": word(DecisionAction, withdrawn.action),
+                    "seed_id": withdrawn.seed_id,
+                    "reason": withdrawn.reason,
+                },
+            )
         case ChangeDeferred() as late:
             yield (
                 "changes_deferred",
@@ -47,7 +58,7 @@ def _rows(recorded: RecordedEvent) -> Iterable[Row]:
 
 DECISIONS = Projection(
     name="decisions",
-    version=1,
+    version=2,
     tables={
         "decisions_made": {
             **PLACE,
@@ -62,6 +73,13 @@ DECISIONS = Projection(
             "observation_id": "VARCHAR",
         },
         "decisions_missed": {**PLACE, "reason": "VARCHAR"},
+        "decisions_withdrawn": {
+            **PLACE,
+            "decision_id": "VARCHAR",
+            "action": "VARCHAR",
+            "seed_id": "VARCHAR",
+            "reason": "VARCHAR",
+        },
         "changes_deferred": {
             **PLACE,
             "command_id": "VARCHAR",

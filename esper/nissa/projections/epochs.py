@@ -1,9 +1,9 @@
-"""What was measured in each epoch: of the host, of each slot, and where growth would pay."""
+"""What was measured in each epoch: of the host, of each slot, and where growth would pay; and which were lost."""
 
 from collections.abc import Iterable
 
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage
-from esper.leyline.v1.run_pb2 import EpochEnded, EpochFacts
+from esper.leyline.v1.run_pb2 import EpochEnded, EpochFacts, EpochsSkipped
 from esper.nissa.projections.declared import Projection, Row
 from esper.nissa.recorded import PLACE, RecordedEvent, place
 from esper.nissa.words import json_map, word
@@ -39,6 +39,8 @@ def _rows(recorded: RecordedEvent) -> Iterable[Row]:
                         "measured": json_map(seed.measured),
                     },
                 )
+        case EpochsSkipped(first_epoch=first_epoch, reason=reason):
+            yield "epochs_skipped", {**place(recorded), "first_epoch": first_epoch, "reason": reason}
         case _:
             return
 
@@ -53,12 +55,13 @@ def _host(facts: EpochFacts) -> dict[str, object]:
         "growing_parameters": facts.growing_parameters,
         "step_seconds": facts.step_seconds,
         "overhead_seconds": facts.overhead_seconds,
+        "outbox_depth": facts.outbox_depth,
     }
 
 
 EPOCHS = Projection(
     name="epochs",
-    version=1,
+    version=2,
     tables={
         "host_epochs": {
             **PLACE,
@@ -70,7 +73,9 @@ EPOCHS = Projection(
             "growing_parameters": "UBIGINT",
             "step_seconds": "DOUBLE",
             "overhead_seconds": "DOUBLE",
+            "outbox_depth": "BIGINT",
         },
+        "epochs_skipped": {**PLACE, "first_epoch": "BIGINT", "reason": "VARCHAR"},
         "site_pressures": {
             **PLACE,
             "seed_id": "VARCHAR",

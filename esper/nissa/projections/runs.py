@@ -1,9 +1,11 @@
-"""A run's beginning, what it was forked from, its resumes, its end and the seeds it kept."""
+"""A run's beginning, what it was forked from, its resumes, when its growth was frozen, its end, the seeds it kept."""
 
 from collections.abc import Iterable
 
 from esper.leyline.v1.enums_pb2 import RollbackMode, RollbackTier
 from esper.leyline.v1.run_pb2 import (
+    GrowthFrozen,
+    GrowthThawed,
     RollbackCompleted,
     RunFacts,
     RunFinished,
@@ -32,6 +34,12 @@ def _rows(recorded: RecordedEvent) -> Iterable[Row]:
         case RollbackCompleted() as event:
             completed = {"timeline": event.timeline, "tier": word(RollbackTier, event.tier), "seconds": event.seconds}
             yield "run_rollback_times", {**place(recorded), **completed}
+        case GrowthFrozen(reason=reason) | GrowthThawed(reason=reason):
+            frozen = isinstance(recorded.event, GrowthFrozen)
+            yield (
+                "run_freezes",
+                {**place(recorded), "frozen": frozen, "reason": reason, "told_by": recorded.context.actor},
+            )
         case RunFinished(summary=summary):
             yield "run_ends", {**place(recorded), **_summary(summary)}
             for kept in summary.kept:
@@ -92,7 +100,7 @@ def _summary(summary: RunSummary) -> dict[str, object]:
 
 RUNS = Projection(
     name="runs",
-    version=2,
+    version=3,
     tables={
         "run_starts": {
             **PLACE,
@@ -121,6 +129,7 @@ RUNS = Projection(
             "abandoned_until": "UBIGINT",
         },
         "run_rollback_times": {**PLACE, "timeline": "BIGINT", "tier": "VARCHAR", "seconds": "DOUBLE"},
+        "run_freezes": {**PLACE, "frozen": "BOOLEAN", "reason": "VARCHAR", "told_by": "VARCHAR"},
         "run_ends": {
             **PLACE,
             "score": "DOUBLE",

@@ -13,11 +13,13 @@ SELECT
     made.policy_version,
     observed.position AS observation_position,
     effect.position AS effect_position,
-    effect.type AS effect
+    effect.type AS effect,
+    withdrawn.position IS NOT NULL AS withdrawn
 FROM decisions_made AS made
 LEFT JOIN events AS observed ON observed.event_id = made.observation_id
 LEFT JOIN (
     SELECT causation_id, position, type FROM events WHERE causation_id <> '' AND aggregate = 'seed'
     QUALIFY row_number() OVER (PARTITION BY causation_id ORDER BY position, index DESC) = 1
 ) AS effect ON effect.causation_id = made.event_id
+LEFT JOIN decisions_withdrawn AS withdrawn ON withdrawn.decision_id = made.event_id
 ORDER BY made.position, made.index

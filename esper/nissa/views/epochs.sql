@@ -15,6 +15,7 @@ SELECT
     coalesce(growing.seeds, []) AS seeds,
     host.step_seconds,
     host.overhead_seconds,
+    host.outbox_depth,
     EXISTS (
         SELECT 1 FROM run_rollbacks AS rolled
         WHERE rolled.run_id = host.run_id AND host.position BETWEEN rolled.abandoned_from AND rolled.abandoned_until

@@ -11,6 +11,7 @@ from esper.leyline.v1.run_pb2 import (
     ChangeDeferred,
     Checkpoint,
     CheckpointCommitted,
+    CheckpointExpired,
     CommitCheckpoint,
     CompleteFork,
     CompleteRollback,
@@ -19,6 +20,7 @@ from esper.leyline.v1.run_pb2 import (
     EpochEnded,
     EpochFacts,
     EpochsSkipped,
+    ExpireCheckpoints,
     FinishRun,
     FreezeGrowth,
     GrowthFrozen,
@@ -46,6 +48,7 @@ RunCommand: TypeAlias = (
     | EndEpoch
     | SkipEpochs
     | CommitCheckpoint
+    | ExpireCheckpoints
     | DeferChange
     | ResumeRun
     | CompleteFork
@@ -61,6 +64,7 @@ RunEvent: TypeAlias = (
     | EpochEnded
     | EpochsSkipped
     | CheckpointCommitted
+    | CheckpointExpired
     | ChangeDeferred
     | RunResumed
     | RunForked
@@ -149,6 +153,8 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
             _refuse_backwards(run, command, checkpoint.at)
             _refuse_other_timeline(run, command, checkpoint.timeline)
             return [CheckpointCommitted(checkpoint=checkpoint)]
+        case ExpireCheckpoints():
+            return _expired(run, command)
         case DeferChange():
             return [_deferred(command)]
         case ResumeRun():
@@ -262,6 +268,23 @@ def _rolled_back(run: Run, command: RollBackRun) -> RunRolledBack:
     )
 
 
+def _expired(run: Run, command: ExpireCheckpoints) -> list[RunEvent]:
+    """What has expired already is not told again."""
+    newest = run.last_checkpoint
+    if newest is not None and newest.checkpoint_id in {each.checkpoint_id for each in command.checkpoints}:
+        raise RunRuleBroken(command, "its newest checkpoint is what the run is resumed from")
+    return [
+        CheckpointExpired(
+            at=command.at,
+            checkpoint_id=each.checkpoint_id,
+            manifest_sha256=each.manifest_sha256,
+            held=each.held,
+        )
+        for each in command.checkpoints
+        if each.checkpoint_id in run.checkpoints
+    ]
+
+
 def _froze(run: Run, command: FreezeGrowth | ThawGrowth) -> list[RunEvent]:
     match command:
         case FreezeGrowth() if not run.frozen:
@@ -269,7 +292,7 @@ def _froze(run: Run, command: FreezeGrowth | ThawGrowth) -> list[RunEvent]:
                 GrowthFrozen(at=command.at, reason=command.reason, raised_at_ns=command.raised_at_ns, late=command.late)
             ]
         case ThawGrowth() if run.frozen:
-            return [GrowthThawed(at=command.at, reason=command.reason)]
+            return [GrowthThawed(at=command.at, reason=command.reason, raised_at_ns=command.raised_at_ns)]
         case _:
             return []
 
@@ -287,6 +310,8 @@ def evolve(run: Run, event: RunEvent) -> Run:
             known = run.checkpoints | {checkpoint.checkpoint_id}
             blessed = run.blessed | {checkpoint.checkpoint_id} if checkpoint.blessed else run.blessed
             return replace(_reached(run, checkpoint.at), last_checkpoint=checkpoint, checkpoints=known, blessed=blessed)
+        case CheckpointExpired(checkpoint_id=gone):
+            return replace(run, blessed=run.blessed - {gone}, checkpoints=run.checkpoints - {gone})
         case ChangeDeferred():
             return replace(run, deferred=run.deferred + 1)
         case RunResumed():
