@@ -13,7 +13,7 @@ from esper.api.errors import KernelLost
 from esper.api.governor import Governor
 from esper.api.growth import Growth
 from esper.api.kernels import open_verified
-from esper.api.regrowing import fold_to, regrow
+from esper.api.regrowing import fold_to, regrow, require_blueprints
 from esper.api.script import Script
 from esper.kasmina.rules.seed import SEED, Seed, SeedEvent
 from esper.leyline.canonical import sha256_hex
@@ -125,9 +125,11 @@ class Checkpoints:
         Raises:
             LogReplaced: the checkpoint belongs to another log, or to a longer one.
             KernelLost: a seed's kernel no longer verifies.
+            BlueprintMissing: a seed's own blueprint is not registered here as it was.
             CheckpointBroken, BlobMissing, BlobCorrupt: a part is damaged.
         """
         _refuse_other_log(checkpoint, found)
+        require_blueprints(checkpoint, seeds)
         parts = read(checkpoint.manifest_sha256, self._place.blobs.get)
         fold_to(self._growth, checkpoint, seeds)
         for facts in epochs:

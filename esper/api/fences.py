@@ -15,14 +15,14 @@ from actors.trainer import Answer, Fence, Trainer
 from esper.api.brake import Brake
 from esper.api.errors import KernelLost
 from esper.api.growth import Growth
-from esper.api.kernels import Opened, kernel_spec, open_verified
+from esper.api.kernels import Opened, kernel_spec, open_verified, own_kernel
 from esper.api.rollbacks import Rollbacks
 from esper.api.settings import GrowthSettings
 from esper.kasmina.grafting import Seedling
 from esper.kasmina.rules.seed import Seed, SeedCommand
 from esper.leyline.v1.enums_pb2 import CullInitiator, RollbackMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.kernel_pb2 import KernelRejected
+from esper.leyline.v1.kernel_pb2 import KernelRejected, KernelSpec, OwnKernel
 from esper.leyline.v1.policy_pb2 import Candidate, JudgeEpoch
 from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts, FreezeGrowth, RunSummary, ThawGrowth
 from esper.leyline.v1.seed_pb2 import (
@@ -82,6 +82,7 @@ class Fences:
         self._place, self._model, self._settings = place, model, settings
         self._rollbacks = rollbacks
         self._opened: dict[str, Opened] = {}
+        self._made: dict[str, OwnKernel | None] = {}
 
     def call(self, work: Coroutine[Any, Any, Result], wait_s: float | None = None) -> Result:
         """Run *work* on the background loop and wait for it, at most `decision_wait_s` unless told otherwise."""
@@ -284,10 +285,16 @@ class Fences:
         seed = self._growth.seeds[seed_id]
         try:
             spec = kernel_spec(seed)
+            made = self._own_kernel(spec, seed.kernel_key)
         except BundleRefused:
             # Refused with its reason when the kernel is due; until then there is nothing to ask for.
             return
-        self._try(lambda: self.call(self._trainer.kernels.ask(seed_id, spec, seed.kernel_key)))
+        self._try(lambda: self.call(self._trainer.kernels.ask(seed_id, spec, seed.kernel_key, made)))
+
+    def _own_kernel(self, spec: KernelSpec, key: str) -> OwnKernel | None:
+        if key not in self._made:
+            self._made[key] = own_kernel(self._place, spec)
+        return self._made[key]
 
     def _due(self, seed_id: str, at: Moment) -> Due | None:
         seed, slot = self._growth.seeds[seed_id], self._growth.slots[seed_id]
@@ -310,7 +317,7 @@ class Fences:
         seed = self._growth.seeds[seed_id]
         purpose, kernel_id, cause, trace = f"kernel/g{seed.generation}", "", "", ""
         try:
-            kernel_spec(seed)
+            self._own_kernel(kernel_spec(seed), seed.kernel_key)
             self._ask_for_kernel(seed_id)
             if self.closed_because:
                 return None

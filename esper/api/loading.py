@@ -16,7 +16,7 @@ from esper.api.attach import refuse_unless_free
 from esper.api.errors import HostMismatch, NothingToLoad
 from esper.api.growth import IN_THE_FORWARD, Growth
 from esper.api.logs import EMBEDDED, open_named
-from esper.api.regrowing import fold_to, regrow
+from esper.api.regrowing import fold_to, regrow, require_blueprints
 from esper.api.settings import GrowthSettings
 from esper.api.unwrap import unwrap
 from esper.api.wrap import wrap_as
@@ -60,6 +60,7 @@ def load(
         HostMismatch: *model* is not built as the run's host was; the message names the first difference.
         AttachedAlready: *model* is in a session, or carries seeds.
         KernelLost, CheckpointBroken, BlobMissing, BlobCorrupt: what was stored no longer verifies.
+        BlueprintMissing: a seed grew from a blueprint of your own, which is not registered here as it was.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     place = Place.at(Path(folder))
@@ -105,6 +106,7 @@ def rebuild(model: nn.Module, grown: Grown, place: Place) -> None:
     Raises: as `load`.
     """
     parts = read(grown.checkpoint.manifest_sha256, place.blobs.get)
+    require_blueprints(grown.checkpoint, _until(grown.checkpoint, grown.seeds))
     _refuse_other_host(model, parts["model"])
     wrapped_here = wrap_as(model, tuple(grown.facts.sites))
     try:
@@ -122,6 +124,15 @@ def rebuild(model: nn.Module, grown: Grown, place: Place) -> None:
     restore_model(parts, model)
     if model_sha256(model) != grown.checkpoint.model_sha256:
         raise CheckpointBroken("model", "has other weights than the log recorded of it")
+
+
+def _until(checkpoint: Checkpoint, seeds: Mapping[str, tuple[Recorded, ...]]) -> Mapping[str, tuple[Recorded, ...]]:
+    """Return what *seeds* holds up to *checkpoint*."""
+    versions = {row.seed_id: row.version for row in checkpoint.seeds}
+    return {
+        seed_id: tuple(each for each in history if each.version <= versions[seed_id])
+        for seed_id, history in seeds.items()
+    }
 
 
 def _told(grown: Grown) -> str:
