@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EsperError", "GrowthSettings", "ResumableSampler", "attach", "bake", "blueprint", "fork", "load"]
 __all__ += ["open_run", "site", "sites_report", "unwrap", "wrap"]
-
 _HOMES = {  # of names that are not their own module's in esper.api
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",

@@ -1,5 +1,6 @@
 """A blueprint of one's own, from its registration to the plain network that it has become a part of."""
 
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from esper.leyline.v1.seed_pb2 import KernelAttached, SeedFossilized, SeedGermin
 from eventstore.memory import MemoryBus
 from tests.api.scripted_log import FAST, SPAN, Run, ScriptedLog, few_digits, narrow
 from tests.api.test_retraining import EVERY_THIRD, Again
+from tests.architecture.source_tree import ROOT
 
 EPOCHS = 8
 
@@ -54,8 +56,7 @@ def register(builder: Callable[..., nn.Module] = Sine) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    register()
+def _unregistered() -> Iterator[None]:
     yield
     for own in all_registered():
         forget(own.descriptor.blueprint_id)
@@ -64,6 +65,7 @@ def _registered() -> Iterator[None]:
 @pytest.fixture
 def served(log: ScriptedLog) -> Iterator[ScriptedLog]:
     """A log that the real library serves, beside a forge that would not know what to do."""
+    register()
     log.bus = MemoryBus(log.memory)  # type: ignore[assignment]
     librarian = log.loop.spawn(run_librarian(log, log.place))
     yield log
@@ -73,7 +75,7 @@ def served(log: ScriptedLog) -> Iterator[ScriptedLog]:
 def test_a_controller_grows_it_and_no_other_process_builds_it(served: ScriptedLog, tmp_path: Path):
     run = Run(served, settings=EVERY_THIRD).to(EPOCHS)
     (germinated,) = served.of(SeedGerminated)
-    (registered,) = [each for each in served.of(KernelRegistered)]
+    (registered,) = served.of(KernelRegistered)
     (attached,) = served.of(KernelAttached)
     assert (germinated.blueprint_id, len(served.of(SeedFossilized)), served.of(CompileJobQueued)) == ("sine", 1, [])
     assert (registered.kernel_id, registered.job_id) == (attached.kernel_id, "")
@@ -128,19 +130,18 @@ def test_what_it_does_not_allow_is_refused_before_anything_is_recorded(served: S
     run.session.observe(few_digits().train_x[:8])
     with pytest.raises(ParameterRefused, match="between 1 and 32"):
         run.session.slots["0"].germinate("sine", rank=33)
-    esper.blueprint("elsewhere", kinds=["image"])(_nothing)
+    esper.blueprint("elsewhere", kinds=["image"])(convolution)
     told = run.session.slots["0"].germinate("elsewhere")
     assert isinstance(told, Rejected)
     assert told.failed_checks == ("kind_supported",)
 
 
-def _nothing(kind: str, width: int) -> nn.Module:
-    layer = nn.Conv2d(width, width, 1)
+def convolution(kind: str, width: int) -> nn.Module:
+    layer = nn.Conv2d(width, width, 1, bias=False)
     nn.init.zeros_(layer.weight)
-    return layer.requires_grad_() if layer.bias is None else _zero_bias(layer)
-
-
-def _zero_bias(layer: nn.Conv2d) -> nn.Module:
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
     return layer
+
+
+def test_the_example_keeps_what_it_registers():
+    main = runpy.run_path(str(ROOT / "examples" / "own_blueprint.py"))["main"]
+    assert main() == ["sine"]
