@@ -48,6 +48,7 @@ from esper.api.growth import Growth
 from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, MEMORY, OpenLog, open_named
 from esper.api.measuring import measuring
+from esper.api.original import first_checkpoint, remember
 from esper.api.recovery import Recovery
 from esper.api.retraining import Retraining, record_of, rehearsal
 from esper.api.rollbacks import Rollbacks
@@ -221,6 +222,7 @@ def _session(
         begun = _handed_over(begun, facts, trainer, outbox, opened, script.say)
         last = _go_on(begun, trainer, fences, checkpoints, call)
         script.say(_resumed(run_id, last.at.epoch, script))
+    remember(model, first_checkpoint(begun or call(find_run(opened.log.store, run_id))), opened, place)
     measured = measuring(opened, run_id, wanted=script.telemetry)
     ending.callback(measured.close)
     growth.glance(survey_of(model).shapes)

@@ -3,24 +3,24 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from actors.place import Place
 from actors.runs import LATEST, runs_called
 from actors.streams import run_stream, seed_stream
 from esper.api.attach import refuse_unless_free
-from esper.api.errors import HostMismatch, NothingToLoad
+from esper.api.errors import NothingToLoad
 from esper.api.growth import IN_THE_FORWARD, Growth
 from esper.api.logs import EMBEDDED, open_named
+from esper.api.original import refuse_other_host, remember
 from esper.api.regrowing import fold_to, regrow, require_blueprints
 from esper.api.settings import GrowthSettings
 from esper.api.unwrap import unwrap
 from esper.api.wrap import wrap_as
-from esper.kasmina.planted import SUBMODULE
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointCommitted, RunFacts, RunStarted
 from esper.tolaria.checkpoint import CheckpointBroken, model_sha256, read, restore_model
@@ -31,10 +31,11 @@ LOG_WAIT_S = 60.0
 
 
 class Grown(msgspec.Struct, frozen=True):
-    """What the log holds of a run at one of its checkpoints, which was committed at *position*."""
+    """What the log holds of a run at one of its checkpoints, committed at `position`; it began with `first`."""
 
     run_id: str
     facts: RunFacts
+    first: Checkpoint
     checkpoint: Checkpoint
     position: int
     seeds: Mapping[str, tuple[Recorded, ...]]
@@ -68,6 +69,7 @@ def load(
     try:
         grown = opened.loop.call(read_grown(opened.log.store, run, at), LOG_WAIT_S)
         rebuild(model, grown, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs))
+        remember(model, grown.first, opened, place)
     finally:
         opened.close()
     sys.stdout.write(_told(grown))
@@ -84,12 +86,14 @@ async def read_grown(store: EventStore, run: str, at: int | None) -> Grown:
     if len(fitting) != 1:
         raise NothingToLoad(run, f"{len(fitting)} runs are called so: `esper runs` lists them")
     facts: RunFacts | None = None
+    committed: list[Checkpoint] = []
     found: tuple[Checkpoint, int] | None = None
     for recorded in await store.read_stream(run_stream(fitting[0])):
         if isinstance(recorded.event, RunStarted):
             facts = recorded.event.facts
-        if isinstance(recorded.event, CheckpointCommitted) and (at is None or recorded.position <= at):
-            found = recorded.event.checkpoint, recorded.position
+        if isinstance(recorded.event, CheckpointCommitted):
+            committed.append(recorded.event.checkpoint)
+            found = found if at is not None and recorded.position > at else (committed[-1], recorded.position)
     if facts is None:
         raise NothingToLoad(run, "no run is called so: `esper runs` lists them")
     if found is None:
@@ -97,7 +101,7 @@ async def read_grown(store: EventStore, run: str, at: int | None) -> Grown:
     checkpoint, position = found
     ids = [row.seed_id for row in checkpoint.seeds]
     seeds = {seed_id: tuple(await store.read_stream(seed_stream(fitting[0], seed_id))) for seed_id in ids}
-    return Grown(fitting[0], facts, checkpoint, position, seeds)
+    return Grown(fitting[0], facts, committed[0], checkpoint, position, seeds)
 
 
 def rebuild(model: nn.Module, grown: Grown, place: Place) -> None:
@@ -107,7 +111,7 @@ def rebuild(model: nn.Module, grown: Grown, place: Place) -> None:
     """
     parts = read(grown.checkpoint.manifest_sha256, place.blobs.get)
     require_blueprints(grown.checkpoint, _until(grown.checkpoint, grown.seeds))
-    _refuse_other_host(model, parts["model"])
+    refuse_other_host(model, parts["model"])
     wrapped_here = wrap_as(model, tuple(grown.facts.sites))
     try:
         refuse_unless_free(model)
@@ -142,16 +146,3 @@ def _told(grown: Grown) -> str:
         f"{grown.position}): {stages.count(Stage.SEED_STAGE_FOSSILIZED)} kept seeds, "
         f"{sum(stage in IN_THE_FORWARD for stage in stages)} more in its forward pass\n"
     )
-
-
-def _refuse_other_host(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """Refuse a host whose tensors are not those that the run's host had, before anything is touched."""
-    own = {name: _described(tensor) for name, tensor in cast("Mapping[str, Any]", model.state_dict()).items()}
-    then = {name: _described(tensor) for name, tensor in saved.items() if f".{SUBMODULE}" not in f".{name}"}
-    for name in sorted(own.keys() | then.keys()):
-        if own.get(name) != then.get(name):
-            raise HostMismatch(name, then.get(name, "not there"), own.get(name, "not there"))
-
-
-def _described(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
