@@ -15,6 +15,8 @@ from esper.leyline.v1.run_pb2 import (
     CheckpointCommitted,
     EpochEnded,
     EpochsSkipped,
+    EvictKernels,
+    KernelsEvicted,
     RunResumed,
     RunStarted,
 )
@@ -24,6 +26,11 @@ from eventstore.store import Recorded
 PHASES = ("ramp", "probation", "failed", "embargo", "reset", "reopen")
 # Commands by hand are counted per step; nobody types more than that between two of them.
 BY_HAND_AT_MOST = 64
+
+
+def evicted_by(told: EvictKernels | KernelsEvicted) -> str:
+    """Return the purpose of letting go of kernels, each of which goes once at a moment."""
+    return f"evict/{told.at.step}/{told.at.epoch}/{told.kernel_ids[0]}"
 
 
 def purpose_of(
@@ -75,6 +82,8 @@ def _of_run(recorded: Recorded, renamed: Mapping[str, str]) -> Iterator[str]:
             yield f"defer/{renamed.get(command_id, command_id)}/{at.step}/{at.epoch}"
         case RunResumed(attempt=attempt):
             yield f"resume/{attempt}"
+        case KernelsEvicted() as evicted:
+            yield evicted_by(evicted)
         case _:
             return
 

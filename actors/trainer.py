@@ -14,6 +14,7 @@ from actors.handover import Handover, Rules
 from actors.outbox import Outbox
 from actors.place import Log
 from actors.prefetch import Prefetch
+from actors.purposes import evicted_by
 from actors.reporting import Reporting, decided
 from actors.streams import policy_stream, run_stream, seed_stream
 from actors.timeline import Rollback, Timeline, Told
@@ -29,6 +30,7 @@ from esper.leyline.v1.run_pb2 import (
     EpochEnded,
     EpochFacts,
     EpochsSkipped,
+    EvictKernels,
     FreezeGrowth,
     ResumeRun,
     RollBackRun,
@@ -322,6 +324,10 @@ class Trainer:
     async def thaw(self, command: ThawGrowth) -> None:
         """Record that growth goes on."""
         await self._tell_run(command, f"thaw/{command.at.step}/{command.at.epoch}")
+
+    async def evict(self, command: EvictKernels) -> None:
+        """Record that kernels are kept at hand no longer."""
+        await self._tell_run(command, evicted_by(command))
 
     def misses(self, epoch: int) -> None:
         """Note that nothing is to be decided upon *epoch*: its missed decision is on its way to the log."""

@@ -142,7 +142,7 @@ class Checkpoints:
 
     def _module(self, seed_id: str, seed: Seed) -> nn.Module:
         try:
-            return open_verified(self._place, self._model, seed, seed.kernel_id).module
+            return open_verified(self._place, self._model, seed, seed.kernel_id, self._growth.kernels).module
         except BundleRefused as refused:
             raise KernelLost(seed_id, seed.kernel_id, str(refused)) from refused
 

@@ -20,8 +20,10 @@ from esper.leyline.v1.kernel_pb2 import KernelSpec, OwnKernel
 from esper.leyline.v1.seed_pb2 import GerminateSeed
 from esper.tezzeret.errors import ForgeFailed
 from esper.tezzeret.handmade import make
+from esper.urza.bundle import unpack
+from esper.urza.cache import KernelCache
 from esper.urza.errors import BundleRefused
-from esper.urza.library import open_kernel
+from esper.urza.library import build_kernel
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -89,8 +91,10 @@ def sanity(command: GerminateSeed) -> dict[str, float]:
     return evidence | {"kind_supported": 1.0, "parameters_in_bounds": 1.0}
 
 
-def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> Opened:
+def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str, cache: KernelCache) -> Opened:
     """Read the bundle *kernel_id*, verify all of it before anything is parsed, and build *seed*'s module from it.
+
+    What *cache* holds was verified in this process. Each call builds a module that nobody else has.
 
     Raises:
         BundleRefused: with the reason; the module was not built, or not used.
@@ -99,9 +103,8 @@ def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> 
     # What the module returns at birth: nothing to add, or the activation itself.
     returns = BLEND_MODE_RESIDUAL if adds(seed.blend_mode, seed.blend) else BLEND_MODE_CONVEX
     try:
-        kernel = open_kernel(
-            kernel_id, spec, fetch_from(place.blobs), verify_with(place.keys), build, blend_mode=returns
-        )
+        bundle = cache.open(kernel_id, lambda: unpack(kernel_id, fetch_from(place.blobs), verify_with(place.keys)))
+        kernel = build_kernel(bundle, spec, build, blend_mode=returns)
     except BlueprintRefused as refused:
         raise BundleRefused("guard_mismatch", str(refused)) from refused
     declared = parameter_count(seed.blueprint_id, seed.parameters, spec.shape)

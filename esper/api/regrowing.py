@@ -77,6 +77,6 @@ def _module(seed_id: str, growth: Growth, place: Place, model: nn.Module) -> nn.
     if seed.stage not in PLANTED:
         return None
     try:
-        return open_verified(place, model, seed, seed.kernel_id).module
+        return open_verified(place, model, seed, seed.kernel_id, growth.kernels).module
     except BundleRefused as refused:
         raise KernelLost(seed_id, seed.kernel_id, str(refused)) from refused
