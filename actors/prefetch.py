@@ -7,7 +7,7 @@ from actors.clock import Clock
 from actors.ids import derived_id
 from actors.place import Log
 from actors.streams import kernel_stream, seed_stream
-from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelSpec, RequestKernel
+from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelSpec, OwnKernel, RequestKernel
 from esper.leyline.v1.seed_pb2 import SeedGerminated
 from eventstore.store import CommandRecord, Recorded
 
@@ -20,8 +20,10 @@ class Prefetch:
     def __init__(self, log: Log, run_id: str, clock: Clock) -> None:
         self._log, self._run_id, self._clock = log, run_id, clock
 
-    async def ask(self, seed_id: str, spec: KernelSpec, key: str) -> None:
+    async def ask(self, seed_id: str, spec: KernelSpec, key: str, own: OwnKernel | None = None) -> None:
         """Ask for the kernel of *spec*, because the seed germinated; asking twice is harmless.
+
+        *own* is that kernel, if this process has made it because nobody else can.
 
         Raises:
             StoreUnavailable: not known whether the request was queued.
@@ -37,7 +39,7 @@ class Prefetch:
             CommandRecord(
                 command_id=command_id,
                 target="urza",
-                command=RequestKernel(spec=spec, request_id=command_id, run_id=self._run_id, seed_id=seed_id),
+                command=RequestKernel(spec=spec, request_id=command_id, run_id=self._run_id, seed_id=seed_id, own=own),
                 stream=stream,
                 issued_at_ns=self._clock.now_ns(),
                 issued_by="kasmina",

@@ -17,8 +17,10 @@ from esper.leyline.v1.run_pb2 import (
     CheckpointExpired,
     EpochEnded,
     EpochsSkipped,
+    EvictKernels,
     GrowthFrozen,
     GrowthThawed,
+    KernelsEvicted,
     RollbackCompleted,
     RunResumed,
     RunRolledBack,
@@ -41,6 +43,11 @@ class Purpose(NamedTuple):
     def __str__(self) -> str:
         """Return the name from which the command's id derives."""
         return spoken_in(self.timeline, self.name)
+
+
+def evicted_by(told: EvictKernels | KernelsEvicted) -> str:
+    """Return the purpose of letting go of kernels, each of which goes once at a moment."""
+    return f"evict/{told.at.step}/{told.at.epoch}/{told.kernel_ids[0]}"
 
 
 def purpose_of(
@@ -105,6 +112,8 @@ def _of_run(recorded: Recorded, renamed: Mapping[str, str]) -> Iterator[str]:
             yield f"freeze/{raised_at_ns}"
         case GrowthThawed(raised_at_ns=raised_at_ns, at=at):
             yield f"thaw/at/{raised_at_ns}" if raised_at_ns else f"thaw/{at.step}/{at.epoch}"
+        case KernelsEvicted() as evicted:
+            yield evicted_by(evicted)
         case _:
             return
 

@@ -14,6 +14,7 @@ from actors.handover import Handover, Rules
 from actors.outbox import Outbox
 from actors.place import Log
 from actors.prefetch import Prefetch
+from actors.purposes import evicted_by
 from actors.reporting import Reporting, decided
 from actors.streams import policy_stream, run_stream, seed_stream
 from actors.timeline import Rollback, Timeline, Told
@@ -29,6 +30,7 @@ from esper.leyline.v1.run_pb2 import (
     EpochEnded,
     EpochFacts,
     EpochsSkipped,
+    EvictKernels,
     ExpireCheckpoints,
     ExpiringCheckpoint,
     FreezeGrowth,
@@ -340,6 +342,10 @@ class Trainer:
         """Return the position of what was appended; if it was so already, that of the run's newest event."""
         events = appended.events if appended else await self._log.store.read_stream(run_stream(self.run_id))
         return events[-1].position
+
+    async def evict(self, command: EvictKernels) -> None:
+        """Record that kernels are kept at hand no longer."""
+        await self._tell_run(command, evicted_by(command))
 
     def misses(self, epoch: int) -> None:
         """Note that nothing is to be decided upon *epoch*: its missed decision is on its way to the log."""

@@ -13,9 +13,10 @@ from actors.ids import derived_id
 from actors.place import Log, Place
 from actors.settling import settle
 from esper.karn.catalogue import CATALOGUE
+from esper.karn.own import is_own
 from esper.leyline.canonical import canonical_bytes, kernel_key, sha256_hex
 from esper.leyline.decider import Decider
-from esper.leyline.v1.blueprint_pb2 import RegisterBlueprint
+from esper.leyline.v1.blueprint_pb2 import BlueprintDescriptor, RegisterBlueprint
 from esper.leyline.v1.enums_pb2 import EngineVerdict
 from esper.leyline.v1.job_pb2 import CompileBlueprint, CompileJobQuarantined, KernelCompiled
 from esper.leyline.v1.kernel_pb2 import RegisterKernel, RejectKernel, RequestKernel
@@ -48,10 +49,14 @@ class Librarian:
 
     async def list_blueprints(self) -> None:
         """Record each blueprint of the catalogue, unless it is recorded as it is."""
-        for blueprint_id, described in CATALOGUE.items():
-            command = RegisterBlueprint(descriptor=described)
-            name = derived_id("register", blueprint_id, sha256_hex(canonical_bytes(described)))
-            await self._tell(BLUEPRINT, StreamName("blueprint", blueprint_id), command, self._context(command, name))
+        for described in CATALOGUE.values():
+            await self._list(described, None)
+
+    async def _list(self, described: BlueprintDescriptor, cause: Recorded | None) -> None:
+        command = RegisterBlueprint(descriptor=described)
+        name = derived_id("register", described.blueprint_id, sha256_hex(canonical_bytes(described)))
+        stream = StreamName("blueprint", described.blueprint_id)
+        await self._tell(BLUEPRINT, stream, command, self._context(command, name, cause))
 
     async def answer_requests(self) -> None:
         """Answer each request for a kernel: record it, and have the kernel forged unless that is done."""
@@ -87,8 +92,28 @@ class Librarian:
     async def _request(self, record: CommandRecord, command: RequestKernel) -> None:
         requested = await self._tell(KERNEL, record.stream, command, self._context_of(record))
         kernel = (await self._cache.caught_up(self._log.store, KERNEL, record.stream)).state
-        if not kernel.settled:
+        if command.HasField("own"):
+            if not kernel.registered:
+                await self._take_in(record, command, requested)
+        elif not kernel.settled:
             await self._have_forged(record, command, requested)
+
+    async def _take_in(self, record: CommandRecord, command: RequestKernel, requested: Appended | None) -> None:
+        """Register a kernel that its requester made of a blueprint of its own, if it is one and its bundle is sound."""
+        own, key = command.own, record.stream.aggregate_id
+        cause = requested.events[-1] if requested else None
+        named = (own.blueprint.blueprint_id, own.blueprint.version)
+        if named != (command.spec.blueprint_id, command.spec.blueprint_version) or not _is_the_users(own.blueprint):
+            verdict: RegisterKernel | RejectKernel = RejectKernel(
+                kernel_id=own.kernel_id,
+                reason="not_own",
+                detail=f"{named[0]} {named[1]} is no blueprint of a user's own",
+            )
+        else:
+            await self._list(own.blueprint, cause)
+            verdict = await asyncio.to_thread(self._verdict, key, own.kernel_id, "")
+        context = self._context(verdict, derived_id("judge", key, own.kernel_id, record.command_id), cause)
+        await self._tell(KERNEL, record.stream, verdict, context)
 
     async def _have_forged(self, record: CommandRecord, command: RequestKernel, requested: Appended | None) -> None:
         """Send the one compile command that a requester has for this kernel: its id says all that its content says."""
@@ -110,22 +135,22 @@ class Librarian:
 
     async def _judge(self, recorded: Recorded, compiled: KernelCompiled) -> None:
         """Verify the whole bundle before anyone is told that it exists."""
-        verdict = await asyncio.to_thread(self._verdict, recorded.stream.aggregate_id, compiled)
+        key = recorded.stream.aggregate_id
+        verdict = await asyncio.to_thread(self._verdict, key, compiled.kernel.kernel_id, key)
         await self._record_verdict(recorded, verdict)
 
-    def _verdict(self, key: str, compiled: KernelCompiled) -> RegisterKernel | RejectKernel:
-        kernel = compiled.kernel
+    def _verdict(self, key: str, kernel_id: str, job_id: str) -> RegisterKernel | RejectKernel:
         try:
-            bundle = unpack(kernel.kernel_id, fetch_from(self._place.blobs), verify_with(self._place.keys))
+            bundle = unpack(kernel_id, fetch_from(self._place.blobs), verify_with(self._place.keys))
             if bundle.manifest.kernel_key != key:
                 raise BundleRefused("manifest_invalid", "the bundle is that of another kernel")
         except BundleRefused as refused:
-            return RejectKernel(kernel_id=kernel.kernel_id, job_id=key, reason=refused.reason, detail=refused.detail)
+            return RejectKernel(kernel_id=kernel_id, job_id=job_id, reason=refused.reason, detail=refused.detail)
         manifest = bundle.manifest
         served = _samples(manifest)
         return RegisterKernel(
-            kernel_id=kernel.kernel_id,
-            job_id=key,
+            kernel_id=kernel_id,
+            job_id=job_id,
             spec=bundle.spec,
             bytes=bundle.bytes,
             guard_digest=manifest.guard_digest,
@@ -171,6 +196,11 @@ class Librarian:
             run_id=record.run_id,
             traceparent=record.traceparent,
         )
+
+
+def _is_the_users(described: BlueprintDescriptor) -> bool:
+    """Whether a trainer may say this of a blueprint: what the catalogue holds is not its to change."""
+    return is_own(described.version) and described.blueprint_id not in CATALOGUE
 
 
 def _samples(manifest: Manifest) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from esper.api.attach import attach
     from esper.api.baking import bake
+    from esper.api.blueprint import blueprint
     from esper.api.errors import EsperError
     from esper.api.forking import fork
     from esper.api.loading import load
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     from esper.kasmina.requests import site
     from esper.tolaria.sampling import ResumableSampler
 
-__all__ = ["EsperError", "GrowthSettings", "ResumableSampler", "attach", "bake", "fork", "load", "open_run"]
-__all__ += ["site", "sites_report", "unwrap", "wrap"]
-
+__all__ = ["EsperError", "GrowthSettings", "ResumableSampler", "attach", "bake", "blueprint", "fork", "load"]
+__all__ += ["open_run", "site", "sites_report", "unwrap", "wrap"]
 _HOMES = {  # of names that are not their own module's in esper.api
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",

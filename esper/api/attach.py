@@ -49,6 +49,7 @@ from esper.api.hearing import hear
 from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, MEMORY, OpenLog, open_named
 from esper.api.measuring import measuring
+from esper.api.original import first_checkpoint, remember
 from esper.api.parallel.crew import Crew, Leading, Nobody
 from esper.api.parallel.errors import ParallelRefused
 from esper.api.parallel.joining import demand_same_script, follow, host_of, ranks_of, say_failed
@@ -266,6 +267,7 @@ def _session(
         begun = _handed_over(begun, facts, trainer, outbox, opened, script.say)
         last = _go_on(begun, trainer, fences, checkpoints, call, first=retraining is not None)
         script.say(_resumed(run_id, last.at.epoch, script))
+    remember(model, first_checkpoint(begun or call(find_run(opened.log.store, run_id))), opened, place)
     measured = measuring(opened, run_id, wanted=script.telemetry)
     ending.callback(measured.close)
     growth.glance(survey_of(model).shapes)

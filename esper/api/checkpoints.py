@@ -13,7 +13,7 @@ from esper.api.errors import KernelLost, ResumeMismatch
 from esper.api.governor import Governor
 from esper.api.growth import Growth
 from esper.api.kernels import open_verified
-from esper.api.regrowing import fold_to, regrow
+from esper.api.regrowing import fold_to, regrow, require_blueprints
 from esper.api.script import Script
 from esper.kasmina.ranks import Ranks
 from esper.kasmina.rules.seed import SEED, Seed, SeedEvent
@@ -145,9 +145,11 @@ class Checkpoints:
             LogReplaced: the checkpoint belongs to another log, or to a longer one.
             ResumeMismatch: it was taken of a training by more processes, or fewer.
             KernelLost: a seed's kernel no longer verifies.
+            BlueprintMissing: a seed's own blueprint is not registered here as it was.
             CheckpointBroken, BlobMissing, BlobCorrupt: a part is damaged.
         """
         _refuse_other_log(checkpoint, found)
+        require_blueprints(checkpoint, seeds)
         parts = read(checkpoint.manifest_sha256, self._place.blobs.get)
         demand_same_count(parts, self._ranks)
         fold_to(self._growth, checkpoint, seeds)
@@ -162,7 +164,7 @@ class Checkpoints:
 
     def _module(self, seed_id: str, seed: Seed) -> nn.Module:
         try:
-            return open_verified(self._place, self._model, seed, seed.kernel_id).module
+            return open_verified(self._place, self._model, seed, seed.kernel_id, self._growth.kernels).module
         except BundleRefused as refused:
             raise KernelLost(seed_id, seed.kernel_id, str(refused)) from refused
 

@@ -23,6 +23,7 @@ EsperError
 ├── HostMismatch        the model to load into is not built as the run's host was
 ├── NothingToGoBackTo   the run has no sound checkpoint that fits
 ├── KernelLost          a kernel that the run's history attached can no longer be verified
+├── BlueprintMissing    the run grew from a blueprint of its user's own that this program does not have
 └── SessionClosed       the session has ended, or has not begun
 """
 
@@ -216,6 +217,17 @@ class KernelLost(EsperError):
     def __init__(self, seed_id: str, kernel_id: str, reason: str) -> None:
         self.seed_id, self.kernel_id, self.reason = seed_id, kernel_id, reason
         super().__init__(f"{seed_id} was grown from kernel {kernel_id}, which now fails: {reason}. Restore its blobs")
+
+
+class BlueprintMissing(EsperError):
+    """A seed was grown from a blueprint of its user's own, which is not registered here, or with another source."""
+
+    def __init__(self, seed_id: str, blueprint_id: str, reason: str) -> None:
+        self.seed_id, self.blueprint_id, self.reason = seed_id, blueprint_id, reason
+        super().__init__(
+            f"{seed_id} was grown from {blueprint_id!r}, a blueprint of its user's own: {reason}. Run the code that "
+            "registers it, as it was when the run began, before you go on with the run or load it"
+        )
 
 
 class SessionClosed(EsperError):

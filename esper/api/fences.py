@@ -16,17 +16,19 @@ from actors.trainer import Answer, Fence, Trainer
 from esper.api.brake import Brake
 from esper.api.errors import KernelLost
 from esper.api.growth import Growth
-from esper.api.kernels import Opened, kernel_spec, open_verified
+from esper.api.kernels import Opened, kernel_spec, open_verified, own_kernel
+from esper.api.memory import Memory
 from esper.api.rollbacks import Rollbacks
 from esper.api.settings import GrowthSettings
 from esper.api.tally import Tally
 from esper.kasmina.grafting import Seedling
 from esper.kasmina.rules.seed import Seed, SeedCommand
+from esper.kasmina.transit import Transit
 from esper.leyline.v1.enums_pb2 import CullInitiator, RollbackMode, RollbackTier
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from esper.leyline.v1.kernel_pb2 import KernelRejected
+from esper.leyline.v1.kernel_pb2 import KernelRejected, KernelSpec, OwnKernel
 from esper.leyline.v1.policy_pb2 import Candidate, JudgeEpoch
-from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts, FreezeGrowth, RunSummary, ThawGrowth
+from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts, EvictKernels, FreezeGrowth, RunSummary, ThawGrowth
 from esper.leyline.v1.seed_pb2 import (
     AttachKernel,
     BeginProbation,
@@ -40,6 +42,7 @@ from esper.leyline.v1.seed_pb2 import (
     SeedGerminated,
 )
 from esper.leyline.v1.site_pb2 import Moment
+from esper.urza.cache import Eviction
 from esper.urza.errors import BundleRefused
 from eventstore.errors import LogFull, StoreUnavailable
 
@@ -83,7 +86,10 @@ class Fences:
         self._loop, self._trainer, self._growth = loop, trainer, growth
         self._place, self._model, self._settings = place, model, settings
         self._rollbacks = rollbacks
-        self._opened: dict[str, Opened] = {}
+        self._opened: dict[str, tuple[str, Transit]] = {}
+        self._made: dict[str, OwnKernel | None] = {}
+        self._memory = Memory(growth, settings.kernels)
+        self._evicted: list[Eviction] = []
 
     def call(self, work: Coroutine[Any, Any, Result], wait_s: float | None = None) -> Result:
         """Run *work* on the background loop and wait for it, at most `decision_wait_s` unless told otherwise."""
@@ -154,6 +160,7 @@ class Fences:
             # What the seeds' state called for at this step was answered before the rollback was decided.
             return
         self._record_freeze(at)
+        self._record_evictions(at)
         for seed_id in self._growth.alive:
             if self.closed_because:
                 return
@@ -185,6 +192,28 @@ class Fences:
             self.brake.late = True
         else:
             self.brake.record(pulled, position)
+
+    def release_kernels(self, at: Moment) -> int:
+        """Let go of every kernel at hand that no seed grows from, and record it; return the bytes."""
+        freed = self._growth.kernels.clean_up()
+        self._record_evictions(at)
+        return freed
+
+    def _record_evictions(self, at: Moment) -> None:
+        """Let events follow what was evicted; what is trained a second time was recorded the first."""
+        if self._trainer.repeats(at):
+            self._growth.kernels.evictions()
+            return
+        if not self.closed_because:
+            self._evicted += self._growth.kernels.evictions()
+        while self._evicted and not self.closed_because:
+            gone = self._evicted[0]
+            command = EvictKernels(
+                at=at, kernel_ids=gone.kernel_ids, bytes=gone.bytes, reason=gone.reason, kept_bytes=gone.kept_bytes
+            )
+            self._try(lambda command=command: self.call(self._trainer.evict(command)))
+            if not self.closed_because:
+                del self._evicted[0]
 
     def thaw(self, reason: str, at: Moment) -> bool:
         """Record that growth goes on, and let it; False if the log did not answer, and it stays frozen."""
@@ -290,23 +319,33 @@ class Fences:
         if attached is None:
             return None
         seed_id, kernel_id = change.seed_id, attached.kernel_id
-        opened = self._opened.pop(seed_id, None)
-        if opened is None or opened.kernel_id != kernel_id:
+        known, transit = self._opened.pop(seed_id, ("", None))
+        if transit is None or known != kernel_id:
             try:
-                opened = open_verified(self._place, self._model, self._growth.seeds[seed_id], kernel_id)
+                opened = self._open(self._growth.seeds[seed_id], kernel_id)
             except BundleRefused as refused:
                 raise KernelLost(seed_id, kernel_id, str(refused)) from refused
-        return self._growth.seedling(seed_id, opened.module)
+            return self._growth.seedling(seed_id, opened.module)
+        return self._growth.seedling(seed_id, transit.landed())
 
     def _ask_for_kernel(self, seed_id: str) -> None:
         """Ask early, so that the forge works while the host trains; asked again before waiting."""
         seed = self._growth.seeds[seed_id]
         try:
             spec = kernel_spec(seed)
+            made = self._own_kernel(spec, seed.kernel_key)
         except BundleRefused:
             # Refused with its reason when the kernel is due; until then there is nothing to ask for.
             return
-        self._try(lambda: self.call(self._trainer.kernels.ask(seed_id, spec, seed.kernel_key)))
+        self._try(lambda: self.call(self._trainer.kernels.ask(seed_id, spec, seed.kernel_key, made)))
+
+    def _open(self, seed: Seed, kernel_id: str) -> Opened:
+        return open_verified(self._place, self._model, seed, kernel_id, self._growth.kernels)
+
+    def _own_kernel(self, spec: KernelSpec, key: str) -> OwnKernel | None:
+        if key not in self._made:
+            self._made[key] = own_kernel(self._place, spec)
+        return self._made[key]
 
     def _due(self, seed_id: str, at: Moment) -> Due | None:
         seed, slot = self._growth.seeds[seed_id], self._growth.slots[seed_id]
@@ -332,7 +371,7 @@ class Fences:
         seed = self._growth.seeds[seed_id]
         purpose, kernel_id, cause, trace = f"kernel/g{seed.generation}", "", "", ""
         try:
-            kernel_spec(seed)
+            self._own_kernel(kernel_spec(seed), seed.kernel_key)
             self._ask_for_kernel(seed_id)
             if self.closed_because:
                 return None
@@ -341,7 +380,10 @@ class Fences:
             if isinstance(answer, KernelRejected):
                 refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason="rejected", detail=answer.reason)
                 return Due(refusal, purpose, cause, trace)
-            opened = open_verified(self._place, self._model, seed, kernel_id)
+            if scarce := self._memory.denies(seed_id):
+                refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason="memory_denied", detail=scarce)
+                return Due(refusal, purpose, cause, trace)
+            opened = self._open(seed, kernel_id)
         except StoreUnavailable as error:
             self.closed_because = str(error)
             return None
@@ -351,7 +393,7 @@ class Fences:
         except BundleRefused as refused:
             refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason=refused.reason, detail=refused.detail)
             return Due(refusal, purpose, cause, trace)
-        self._opened[seed_id] = opened
+        self._opened[seed_id] = kernel_id, Transit(opened.module, self._growth.slots[seed_id].device)
         attach = AttachKernel(
             at=at,
             kernel_id=kernel_id,

@@ -25,6 +25,7 @@ from esper.leyline.v1.run_pb2 import CheckpointSeed, EpochFacts
 from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure, SiteShape
 from esper.tamiyo.rules.germination import init_seed
 from esper.tamiyo.rules.reports import WINDOW_EPOCHS
+from esper.urza.cache import KernelCache
 
 IN_THE_FORWARD = (Stage.SEED_STAGE_BLENDING, Stage.SEED_STAGE_PROBATIONARY)
 PLANTED = (
@@ -57,6 +58,11 @@ class Growth:
         self.unusable: dict[str, str] = {}
         self._glance: Glance | None = None
         self.seeds: dict[str, Seed] = {site.seed_id: Seed() for site in sites}
+        # Verified kernels at hand; those of planted seeds stay there.
+        limits = settings.kernels
+        self.kernels = KernelCache(
+            int(limits.cache_mib * 2**20), limits.cache_kernels, limits.unused_epochs, self.attached_kernels
+        )
         self.germinated = 0
         self.culled = 0
         self._score_drop: dict[str, float] = {}
@@ -67,6 +73,10 @@ class Growth:
     def alive(self) -> tuple[str, ...]:
         """Ids of the slots in which a seed lives that can still be removed, in site order."""
         return tuple(seed_id for seed_id, seed in self.seeds.items() if seed.alive)
+
+    def attached_kernels(self) -> set[str]:
+        """Return the ids of the kernels that planted seeds grew from."""
+        return {seed.kernel_id for seed in self.seeds.values() if seed.stage in PLANTED}
 
     @property
     def shadowing(self) -> bool:
@@ -284,6 +294,7 @@ class Growth:
     def new_epoch(self) -> None:
         """Begin counting anew what is counted per epoch."""
         self._stepped_at = None
+        self.kernels.new_epoch()
         for seed_id in self.alive:
             self.slots[seed_id].new_epoch()
 

@@ -3,29 +3,30 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from actors.expiry import why_expired
 from actors.place import Place
 from actors.runs import LATEST, runs_called
 from actors.streams import run_stream, seed_stream
 from esper.api.attach import refuse_unless_free
-from esper.api.errors import HostMismatch, NothingToLoad
+from esper.api.errors import NothingToLoad
 from esper.api.growth import IN_THE_FORWARD, Growth
 from esper.api.logs import EMBEDDED, open_named
-from esper.api.regrowing import fold_to, regrow
+from esper.api.original import first_checkpoint, refuse_other_host, remember
+from esper.api.regrowing import fold_to, regrow, require_blueprints
 from esper.api.settings import GrowthSettings
 from esper.api.unwrap import unwrap
 from esper.api.wrap import wrap_as
-from esper.kasmina.planted import SUBMODULE
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointCommitted, RunFacts, RunStarted
 from esper.tolaria.checkpoint import CheckpointBroken, model_sha256, read, restore_model
 from esper.tolaria.rules.lineage import lineage
+from esper.tolaria.rules.run import RunEvent
 from eventstore.store import EventStore, Recorded
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -33,10 +34,11 @@ LOG_WAIT_S = 60.0
 
 
 class Grown(msgspec.Struct, frozen=True):
-    """What the log holds of a run at one of its checkpoints, which was committed at *position*."""
+    """What the log holds of a run at one of its checkpoints, committed at `position`; it began with `first`."""
 
     run_id: str
     facts: RunFacts
+    first: Checkpoint
     checkpoint: Checkpoint
     position: int
     seeds: Mapping[str, tuple[Recorded, ...]]
@@ -62,6 +64,7 @@ def load(
         HostMismatch: *model* is not built as the run's host was; the message names the first difference.
         AttachedAlready: *model* is in a session, or carries seeds.
         KernelLost, CheckpointBroken, BlobMissing, BlobCorrupt: what was stored no longer verifies.
+        BlueprintMissing: a seed grew from a blueprint of your own, which is not registered here as it was.
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     place = Place.at(Path(folder))
@@ -69,6 +72,7 @@ def load(
     try:
         grown = opened.loop.call(read_grown(opened.log.store, run, at), LOG_WAIT_S)
         rebuild(model, grown, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs))
+        remember(model, grown.first, opened, place)
     finally:
         opened.close()
     sys.stdout.write(_told(grown))
@@ -91,7 +95,7 @@ async def read_grown(store: EventStore, run: str, at: int | None) -> Grown:
     committed = {
         one.event.checkpoint.checkpoint_id: one.position for one in events if isinstance(one.event, CheckpointCommitted)
     }
-    reached = lineage(cast("Any", one.event) for one in events if at is None or one.position <= at).checkpoints
+    reached = lineage(cast("RunEvent", one.event) for one in events if at is None or one.position <= at).checkpoints
     if not reached:
         raise NothingToLoad(run, f"its first checkpoint was committed after position {at}")
     checkpoint, _ = reached[-1]
@@ -100,7 +104,7 @@ async def read_grown(store: EventStore, run: str, at: int | None) -> Grown:
     position = committed[checkpoint.checkpoint_id]
     ids = [row.seed_id for row in checkpoint.seeds]
     seeds = {seed_id: tuple(await store.read_stream(seed_stream(fitting[0], seed_id))) for seed_id in ids}
-    return Grown(fitting[0], facts, checkpoint, position, seeds)
+    return Grown(fitting[0], facts, first_checkpoint(events), checkpoint, position, seeds)
 
 
 def rebuild(model: nn.Module, grown: Grown, place: Place) -> None:
@@ -109,7 +113,8 @@ def rebuild(model: nn.Module, grown: Grown, place: Place) -> None:
     Raises: as `load`.
     """
     parts = read(grown.checkpoint.manifest_sha256, place.blobs.get)
-    _refuse_other_host(model, parts["model"])
+    require_blueprints(grown.checkpoint, _until(grown.checkpoint, grown.seeds))
+    refuse_other_host(model, parts["model"])
     wrapped_here = wrap_as(model, tuple(grown.facts.sites))
     try:
         refuse_unless_free(model)
@@ -128,6 +133,15 @@ def rebuild(model: nn.Module, grown: Grown, place: Place) -> None:
         raise CheckpointBroken("model", "has other weights than the log recorded of it")
 
 
+def _until(checkpoint: Checkpoint, seeds: Mapping[str, tuple[Recorded, ...]]) -> Mapping[str, tuple[Recorded, ...]]:
+    """Return what *seeds* holds up to *checkpoint*."""
+    versions = {row.seed_id: row.version for row in checkpoint.seeds}
+    return {
+        seed_id: tuple(each for each in history if each.version <= versions[seed_id])
+        for seed_id, history in seeds.items()
+    }
+
+
 def _told(grown: Grown) -> str:
     at, stages = grown.checkpoint.at, [row.stage for row in grown.checkpoint.seeds]
     return (
@@ -135,16 +149,3 @@ def _told(grown: Grown) -> str:
         f"{grown.position}): {stages.count(Stage.SEED_STAGE_FOSSILIZED)} kept seeds, "
         f"{sum(stage in IN_THE_FORWARD for stage in stages)} more in its forward pass\n"
     )
-
-
-def _refuse_other_host(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """Refuse a host whose tensors are not those that the run's host had, before anything is touched."""
-    own = {name: _described(tensor) for name, tensor in cast("Mapping[str, Any]", model.state_dict()).items()}
-    then = {name: _described(tensor) for name, tensor in saved.items() if f".{SUBMODULE}" not in f".{name}"}
-    for name in sorted(own.keys() | then.keys()):
-        if own.get(name) != then.get(name):
-            raise HostMismatch(name, then.get(name, "not there"), own.get(name, "not there"))
-
-
-def _described(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -37,7 +37,7 @@ class OpenLog(NamedTuple):
     """An open log on its background loop, and how to close both; what it did not hear waits in `outbox_bytes`.
 
     A log that does not `outlive` the process has nobody who could hand over later what it did not hear. `blobs` are
-    the server's, if it keeps any; `telemetry` is its lane for what is measured.
+    the server's, if it keeps any; `telemetry` is its lane for what is measured; `name` is what the user called the log.
     """
 
     log: Log
@@ -47,6 +47,7 @@ class OpenLog(NamedTuple):
     outbox_bytes: int = LIMIT_BYTES
     blobs: BlobStore | None = None
     telemetry: OonaTelemetry | None = None
+    name: str = ""
 
 
 def open_named(log: str, place: Place) -> OpenLog:
@@ -60,8 +61,8 @@ def open_named(log: str, place: Place) -> OpenLog:
         if log == MEMORY:
             return _in_memory(place, loop)
         if log == EMBEDDED:
-            return _embedded(place, loop)
-        return _at(log, "", place, loop, close_stack=lambda: None)
+            return _embedded(place, loop)._replace(name=log)
+        return _at(log, "", place, loop, close_stack=lambda: None)._replace(name=log)
     except BaseException:
         loop.stop()
         raise

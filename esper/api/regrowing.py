@@ -7,11 +7,13 @@ import torch
 from torch import nn
 
 from actors.place import Place
-from esper.api.errors import KernelLost
-from esper.api.growth import PLANTED, Growth
-from esper.api.kernels import open_verified
-from esper.kasmina.rules.seed import SeedEvent
+from esper.api.errors import BlueprintMissing, KernelLost
+from esper.api.growth import LIVING, PLANTED, Growth
+from esper.api.kernels import kernel_spec, open_verified
+from esper.karn.catalogue import CATALOGUE
+from esper.kasmina.rules.seed import Seed, SeedEvent, evolve
 from esper.leyline.v1.run_pb2 import Checkpoint
+from esper.leyline.v1.seed_pb2 import SeedGerminated
 from esper.urza.errors import BundleRefused
 from eventstore.store import Recorded
 
@@ -47,11 +49,34 @@ def regrow(
         )
 
 
+def require_blueprints(checkpoint: Checkpoint, seeds: Mapping[str, Sequence[Recorded]]) -> None:
+    """Make sure that this program has the own blueprints of all seeds that live at *checkpoint*, or come after it.
+
+    Raises:
+        BlueprintMissing: it lacks one, or has another under that name.
+    """
+    for row in checkpoint.seeds:
+        seed = Seed()
+        for recorded in seeds[row.seed_id]:
+            seed = evolve(seed, cast("SeedEvent", recorded.event))
+            lives = recorded.version == row.version and seed.stage in LIVING
+            comes = recorded.version > row.version and isinstance(recorded.event, SeedGerminated)
+            if seed.blueprint_id not in CATALOGUE and (lives or comes):
+                _require_blueprint(row.seed_id, seed)
+
+
+def _require_blueprint(seed_id: str, seed: Seed) -> None:
+    try:
+        kernel_spec(seed)
+    except BundleRefused as refused:
+        raise BlueprintMissing(seed_id, seed.blueprint_id, refused.detail) from refused
+
+
 def _module(seed_id: str, growth: Growth, place: Place, model: nn.Module) -> nn.Module | None:
     seed = growth.seeds[seed_id]
     if seed.stage not in PLANTED:
         return None
     try:
-        return open_verified(place, model, seed, seed.kernel_id).module
+        return open_verified(place, model, seed, seed.kernel_id, growth.kernels).module
     except BundleRefused as refused:
         raise KernelLost(seed_id, seed.kernel_id, str(refused)) from refused

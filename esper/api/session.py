@@ -293,6 +293,16 @@ class Session:
         """
         return self._fences.thaw(reason, self._open_moment())
 
+    def release_kernels(self) -> int:
+        """Let go of every verified kernel at hand that no seed grows from, for want of memory; return the bytes.
+
+        Nothing is lost: a kernel that is wanted again is read from the library and verified again.
+
+        Raises:
+            SessionClosed: outside the `with` block.
+        """
+        return self._fences.release_kernels(self._open_moment())
+
     def _forget_what_was_left_behind(self) -> None:
         """After a rollback, losses and observations of what was abandoned count no more; the steps were made."""
         if self._recovery.noticed_rollback():

@@ -21,6 +21,22 @@ class RollbackLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     snapshots_mib: float = 256.0
 
 
+class KernelLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What growing may take of memory.
+
+    At most `cache_kernels` verified kernels of `cache_mib` together are kept at hand, and none longer than
+    `unused_epochs` after its last seed; those that seeds grow from stay. A seed is not attached if its weights,
+    gradients and moments leave less than `reserve_share` of its GPU free. `memory_mib` plays the GPU's part on the CPU:
+    growing seeds and kernels at hand take no more; None is no limit.
+    """
+
+    cache_mib: float = 512.0
+    cache_kernels: int = 128
+    unused_epochs: int = 10
+    reserve_share: float = 0.02
+    memory_mib: float | None = None
+
+
 class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides how a run grows; recorded with the run, so that its history explains itself.
 
@@ -39,6 +55,7 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     policy: HeuristicSettings = HeuristicSettings()
     vitals: VitalsLimits = VitalsLimits()
     rollback: RollbackLimits = RollbackLimits()
+    kernels: KernelLimits = KernelLimits()
     decision_wait_s: float = 2.0
     kernel_wait_s: float = 120.0
     checkpoint_every_epochs: int = 1

@@ -1,6 +1,7 @@
 """Driving a growth slot by hand, with the same commands that Tamiyo sends."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -12,6 +13,8 @@ from actors.trainer import Answer
 from esper.api.fences import Due, Fences
 from esper.api.growth import Growth
 from esper.karn.catalogue import descriptor
+from esper.karn.counting import parameter_count
+from esper.karn.errors import ShapeUnsupported
 from esper.karn.parameters import effective_parameters
 from esper.kasmina.rules.blend import options
 from esper.kasmina.rules.seed import Seed, SeedCommand
@@ -89,7 +92,7 @@ class SlotHandle:
         has it. *blend* are the mode's numbers: `channel_shares`, or `steepness`, `threshold`, `lowest`, `highest`.
 
         Raises:
-            BlueprintRefused: no such blueprint, or a parameter outside its bounds.
+            BlueprintRefused: no such blueprint, a parameter outside its bounds, or an own one whose builder fails here.
             ValueError: no such mode, or a number that it does not have.
         """
         described = descriptor(blueprint_id)
@@ -101,6 +104,9 @@ class SlotHandle:
             return Rejected(
                 "nothing is known of what flows here: train one step, or call session.observe(batch)", ("shape_known",)
             )
+        # Here, because an own blueprint is built to be counted, in no other thread; gate G0 tells of a shape.
+        with suppress(ShapeUnsupported):
+            parameter_count(blueprint_id, chosen, shape)
         spec = KernelSpec(
             blueprint_id=blueprint_id,
             blueprint_version=described.version,

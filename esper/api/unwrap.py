@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias, overload
 
 from torch import Tensor, fx, nn
 
+from esper.api.original import ORIGIN, original_of
 from esper.api.wrap import SURVEY, survey_of
 from esper.karn.linear_form import linear_form
 from esper.kasmina import doorway
@@ -17,13 +18,13 @@ from esper.kasmina.sites import FIRST
 from esper.kasmina.tracing import Fossil, grown_graph, plain
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 
-Mode: TypeAlias = Literal["bake", "host"]
+Mode: TypeAlias = Literal["bake", "host", "original"]
 
 
 @overload
 def unwrap(model: nn.Module, mode: Literal["bake"] = "bake", *, fold_linear: bool = False) -> fx.GraphModule: ...
 @overload
-def unwrap(model: nn.Module, mode: Literal["host"]) -> nn.Module: ...
+def unwrap(model: nn.Module, mode: Literal["host", "original"]) -> nn.Module: ...
 def unwrap(model: nn.Module, mode: Mode = "bake", *, fold_linear: bool = False) -> nn.Module:
     """Return *model* as plain PyTorch modules that need no Esper to load or run; go on with the result.
 
@@ -35,17 +36,29 @@ def unwrap(model: nn.Module, mode: Mode = "bake", *, fold_linear: bool = False) 
 
     "host" drops what has grown and returns *model* itself: its own modules with the weights that they have now.
 
-    Either way *model* is left without hooks, and so without its seeds' effect.
+    "original" drops it, too, and puts back the weights, buffers and modes that *model* had when its run began, as the
+    run's first checkpoint holds them, to the bit; of a run that was resumed, forked or loaded, that is its first
+    beginning. What an optimizer of yours has learnt stays as it is.
+
+    Each way *model* is left without hooks, and so without its seeds' effect.
 
     Raises:
         NotWrapped: it was not wrapped.
-        UnwrapRefused: "bake" only: its forward pass cannot be written down; it is unchanged then.
+        UnwrapRefused: "bake": its forward pass cannot be written down; "original": it was in no run. It is unchanged.
+        HostMismatch, BlobMissing, BlobCorrupt, CheckpointBroken, StackNotReady, StoreUnavailable: "original" only: its
+            layers were changed since, or the first checkpoint is damaged or cannot be read. It is unchanged then.
     """
-    if mode not in ("bake", "host"):
-        raise ValueError(f'mode is "bake" or "host", not {mode!r}')
+    if mode not in ("bake", "host", "original"):
+        raise ValueError(f'mode is "bake", "host" or "original", not {mode!r}')
     survey_of(model)
+    put_back = original_of(model) if mode == "original" else None
     planted = sorted(planted_in(model).values(), key=lambda seed: (len(seed.site.seed_id), seed.site.seed_id))
-    return _baked(model, planted, fold_linear=fold_linear) if mode == "bake" else _bare(model, planted)
+    if mode == "bake":
+        return _baked(model, planted, fold_linear=fold_linear)
+    _bare(model, planted)
+    if put_back is not None:
+        put_back()
+    return model
 
 
 def _baked(model: nn.Module, planted: list[PlantedSeed], *, fold_linear: bool) -> fx.GraphModule:
@@ -83,13 +96,12 @@ def _linear_forms(model: nn.Module, fossils: list[Fossil]) -> dict[int, Tensor]:
     }
 
 
-def _bare(model: nn.Module, planted: list[PlantedSeed]) -> nn.Module:
+def _bare(model: nn.Module, planted: list[PlantedSeed]) -> None:
     for seed in planted:
         seed.unhook()
         if seed.stage == Stage.SEED_STAGE_FOSSILIZED:
             _take_out(seed)
     _forget(model)
-    return model
 
 
 def _take_out(seed: PlantedSeed) -> None:
@@ -100,7 +112,7 @@ def _take_out(seed: PlantedSeed) -> None:
 
 def _forget(model: nn.Module) -> None:
     doorway.close(model)
-    for attribute in (SURVEY, PLANTED):
+    for attribute in (SURVEY, PLANTED, ORIGIN):
         model.__dict__.pop(attribute, None)
 
 

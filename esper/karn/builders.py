@@ -14,6 +14,8 @@ from esper.karn.modules.layers import ChannelGain
 from esper.karn.modules.normalisation import mixed_norm
 from esper.karn.modules.projections import LinearProjection, LowRankAdapter
 from esper.karn.modules.residual import ImageToVectorBlocks, ResidualBlocks, residual_blocks
+from esper.karn.own import registered
+from esper.karn.own_building import build_own
 from esper.karn.route import Route
 from esper.karn.widths import hidden_width, odd_kernel, squeezed_width
 from esper.leyline.v1.site_pb2 import SiteShape
@@ -71,12 +73,15 @@ def build(blueprint_id: str, parameters: Mapping[str, float], shape: SiteShape, 
 
     At birth it changes nothing: what it adds is zero, or what it returns equals its input, as the blueprint's blend
     mode says. Every draw comes from a generator seeded with *init_seed*; torch's global random state is not touched,
-    from whichever thread this is called.
+    from whichever thread this is called; a user's own blueprint wants the thread that trains.
 
     Raises:
         UnknownBlueprint, ParameterRefused, ShapeUnsupported: the catalogue does not allow it; nothing was built.
+        BlueprintUnsound: an own blueprint's builder failed, or built what cannot be a seed.
     """
     chosen, way = admit(blueprint_id, parameters, shape)
+    if (own := registered(blueprint_id)) is not None:
+        return build_own(own, chosen, way, shape, init_seed)
     # Built without storage, so that the constructors of torch.nn draw nothing from the global generator.
     with torch.device("meta"):
         module = _BUILDERS[blueprint_id](way, chosen)

@@ -1,9 +1,10 @@
-"""The eight blueprints that can be grown: what each is, what it may be asked for, and where it fits."""
+"""The eight blueprints that everybody can grow: what each is, what it may be asked for, and where it fits."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from esper.karn.errors import UnknownBlueprint
+from esper.karn.own import all_registered, registered
 from esper.leyline.v1.blueprint_pb2 import BlueprintDescriptor, BlueprintParameterBounds
 from esper.leyline.v1.enums_pb2 import (
     BLEND_MODE_CONVEX,
@@ -156,12 +157,20 @@ CATALOGUE: Mapping[str, BlueprintDescriptor] = MappingProxyType({row.blueprint_i
 
 
 def descriptor(blueprint_id: str) -> BlueprintDescriptor:
-    """Return what the catalogue says of *blueprint_id*.
+    """Return what the catalogue says of *blueprint_id*, or what its user said who registered it in this process.
 
     Raises:
-        UnknownBlueprint: it holds no such blueprint.
+        UnknownBlueprint: there is no such blueprint here.
     """
     found = CATALOGUE.get(blueprint_id)
-    if found is None:
-        raise UnknownBlueprint(blueprint_id, tuple(CATALOGUE))
-    return found
+    if found is not None:
+        return found
+    own = registered(blueprint_id)
+    if own is None:
+        raise UnknownBlueprint(blueprint_id, (*CATALOGUE, *(each.descriptor.blueprint_id for each in all_registered())))
+    return own.descriptor
+
+
+def known(blueprint_id: str) -> bool:
+    """Whether there is such a blueprint here, in the catalogue or of the user's own."""
+    return blueprint_id in CATALOGUE or registered(blueprint_id) is not None

@@ -1,10 +1,12 @@
-"""How many parameters a module will have, by exact formula, without building it."""
+"""How many parameters a module will have: by exact formula, without building it, unless it is of a user's own."""
 
 import math
 from collections.abc import Mapping
 
 from esper.karn import catalogue
 from esper.karn.admission import admit
+from esper.karn.own import registered
+from esper.karn.own_building import own_parameter_count
 from esper.karn.route import Route
 from esper.karn.widths import BlockWidths, hidden_width, odd_kernel, squeezed_width
 from esper.leyline.v1.enums_pb2 import SITE_KIND_IMAGE
@@ -18,6 +20,8 @@ def parameter_count(blueprint_id: str, parameters: Mapping[str, float], shape: S
         BlueprintRefused: as `esper.karn.builders.build` would.
     """
     chosen, way = admit(blueprint_id, parameters, shape)
+    if (own := registered(blueprint_id)) is not None:
+        return own_parameter_count(own, chosen, way, shape)
     into, out = way.fan_in, way.channels_out
     match blueprint_id:
         case catalogue.LINEAR:

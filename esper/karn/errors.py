@@ -3,7 +3,9 @@
 BlueprintRefused
 ├── UnknownBlueprint     no blueprint of that id in the catalogue
 ├── ParameterRefused     a parameter that the blueprint does not declare, or a value outside its bounds
-└── ShapeUnsupported     the blueprint has no module for that input and output
+├── ShapeUnsupported     the blueprint has no module for that input and output
+├── BlueprintUnsound     an own blueprint whose modules are not what a seed has to be
+└── NameTaken            another own blueprint is registered under that id
 """
 
 
@@ -16,7 +18,10 @@ class UnknownBlueprint(BlueprintRefused):
 
     def __init__(self, blueprint_id: str, known: tuple[str, ...]) -> None:
         self.blueprint_id, self.known = blueprint_id, known
-        super().__init__(f"no blueprint {blueprint_id!r}: the catalogue holds {', '.join(known)}")
+        super().__init__(
+            f"no blueprint {blueprint_id!r} is known here, only {', '.join(known)}; one of your own is known once the "
+            "code with its @esper.blueprint has run"
+        )
 
 
 class ParameterRefused(BlueprintRefused):
@@ -33,3 +38,22 @@ class ShapeUnsupported(BlueprintRefused):
     def __init__(self, blueprint_id: str, route: str, why: str) -> None:
         self.blueprint_id, self.route, self.why = blueprint_id, route, why
         super().__init__(f"{blueprint_id} cannot map {route}: {why}")
+
+
+class BlueprintUnsound(BlueprintRefused):
+    """What an own blueprint builds cannot be a seed; the message says what to change."""
+
+    def __init__(self, blueprint_id: str, why: str) -> None:
+        self.blueprint_id, self.why = blueprint_id, why
+        super().__init__(f"blueprint {blueprint_id!r} refused: {why}")
+
+
+class NameTaken(BlueprintRefused):
+    """Two own blueprints want one id in one process."""
+
+    def __init__(self, blueprint_id: str, known: str, given: str) -> None:
+        self.blueprint_id, self.known, self.given = blueprint_id, known, given
+        super().__init__(
+            f"blueprint {blueprint_id!r} is registered already, as {known}, and this one is {given}: give it another "
+            "id, or say replace=True; what has grown from the old one can then not be rebuilt in this process"
+        )

@@ -7,6 +7,7 @@ import msgspec
 
 from esper.karn.catalogue import descriptor
 from esper.karn.errors import ShapeUnsupported
+from esper.karn.own import is_own
 from esper.leyline.v1.enums_pb2 import SITE_KIND_IMAGE, SITE_KIND_SEQUENCE, SITE_KIND_VECTOR, SiteKind
 from esper.leyline.v1.site_pb2 import SiteShape
 
@@ -67,15 +68,18 @@ def route(blueprint_id: str, shape: SiteShape) -> Route:
     if shape.input_kind not in described.kinds or shape.output_kind not in described.kinds:
         kinds = ", ".join(SiteKind.Name(kind) for kind in described.kinds)
         raise ShapeUnsupported(blueprint_id, name, f"it works on {kinds}")
-    found = _plan(shape)
+    found = planned(shape)
     if found is None:
         raise ShapeUnsupported(blueprint_id, name, "an output with more positions, or positions of another kind")
     if not (found.preserving or described.spans):
         raise ShapeUnsupported(blueprint_id, name, "it keeps the shape of its input")
+    if is_own(described.version) and (found.input_kind, found.grid_in) != (found.output_kind, found.grid_out):
+        raise ShapeUnsupported(blueprint_id, name, "an own blueprint may change the width, and keeps the positions")
     return found
 
 
-def _plan(shape: SiteShape) -> Route | None:
+def planned(shape: SiteShape) -> Route | None:
+    """Return how a module could get from the input to the output of *shape*; None if there is no way."""
     channels_in, grid_in = _channels(shape.input_kind, shape.input_size)
     channels_out, grid_out = _channels(shape.output_kind, shape.output_size)
     flat = shape.output_kind == SITE_KIND_VECTOR and shape.input_kind != SITE_KIND_VECTOR

@@ -1,8 +1,9 @@
 """A seed's module with what it needs to learn beside the host: an optimizer and random draws of its own."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,17 @@ class LiveSeed:
         self.pace, self.retention = Pace(), Retention()
         self._learning_rate = learning_rate
         self.optimizer = AdamW(self.parameters, lr=DEFAULT_LEARNING_RATE) if self.parameters else None
+
+    def to(self, device: torch.device) -> None:
+        """Move weights, their gradients and moments to *device*; parameters stay the same objects."""
+        for part in (self.module, self.blend):
+            part.to(device)
+        if self.optimizer is not None:
+            for moments in cast("Iterable[dict[str, Any]]", self.optimizer.state.values()):
+                for name, value in moments.items():
+                    # A step count stays on the CPU, as torch has it.
+                    if isinstance(value, Tensor) and name != "step":
+                        moments[name] = value.to(device)
 
     def respond(self, entry: Tensor | None, host: Tensor, *, training: bool) -> Tensor:
         """Return the seed's output for *entry*, fit to be blended with *host*.

@@ -101,11 +101,10 @@ class PlantedSeed:
         self._model = model
         self._exit = model.get_submodule(site.exit_module)
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress, ranks)
-        self._alpha = torch.tensor(facts.alpha, device=_device(self._exit, model))
+        self._alpha = torch.tensor(facts.alpha, device=home(self._exit, model))
         self._override: Tensor | None = None
         self._feedback = Feedback(facts.meter.agreement, self._blame)
-        for part in (self.seed.module, self.seed.blend):
-            part.to(self._alpha.device)
+        self.seed.to(self._alpha.device)
 
     @property
     def stage(self) -> Stage:
@@ -116,6 +115,17 @@ class PlantedSeed:
     def alpha(self) -> float:
         """How far the seed is blended in, of 1."""
         return self._alpha.item()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the seed is."""
+        return self._alpha.device
+
+    def follow(self, device: torch.device) -> None:
+        """Go where the site's activation is: with weights, moments, blend and alpha; what is there stays there."""
+        if device != self._alpha.device:
+            self._alpha = self._alpha.to(device)
+            self.seed.to(device)
 
     @property
     def holder(self) -> nn.Module:
@@ -186,6 +196,7 @@ class PlantedSeed:
         try:
             if crossing.host is None:
                 raise SeedFault("no_input", crossing.problem)
+            self.follow(crossing.host.device)
             if torch.is_grad_enabled():
                 self._scale = self._loss_scale()
             if self._override is not None:
@@ -288,7 +299,7 @@ class PlantedSeed:
             # A kept seed is a part of the model, and as free as any other.
             seed = respond(entry) if kept else self._feedback.between(entry, respond, self._scale, training=live)
         # A copy, because autograd keeps it for the backward pass and alpha itself moves in place.
-        blended = self.seed.blend(host, seed, entry, alpha.clone())
+        blended = self.seed.blend(host, seed, entry, alpha.to(host.device, copy=True))
         if not kept:
             sizes = Sizes.of(host, blended)
             if live and self._is_a_batch():
@@ -335,7 +346,9 @@ def planted_in(model: nn.Module) -> dict[str, PlantedSeed]:
     return model.__dict__.setdefault(PLANTED, {})
 
 
-def _device(exit_: nn.Module, model: nn.Module) -> torch.device:
-    for parameter in (*exit_.parameters(), *model.parameters()):
-        return parameter.device
+def home(exit_: nn.Module, model: nn.Module) -> torch.device:
+    """Return where a seed at *exit_* lives until an activation shows where that is: with the nearest weights."""
+    for tensor in (*exit_.parameters(), *exit_.buffers(), *model.parameters()):
+        if tensor.device.type != "meta":
+            return tensor.device
     return torch.device("cpu")

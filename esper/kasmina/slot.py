@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -22,7 +23,7 @@ from esper.kasmina.doorway import declared
 from esper.kasmina.errors import CompiledHost, SeedFault, SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
 from esper.kasmina.isolation import shared_parameters
 from esper.kasmina.live_seed import LiveSeed
-from esper.kasmina.planted import PlantedSeed, SeedFacts, planted_in
+from esper.kasmina.planted import PlantedSeed, SeedFacts, home, planted_in
 from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Tap, hooks_left
@@ -56,6 +57,15 @@ class Slot:
     def alpha(self) -> float:
         """How far the seed is blended in, of 1; 0 without a seed."""
         return 0.0 if self._planted is None else self._planted.alpha
+
+    @property
+    def device(self) -> torch.device:
+        """Where the seed is; without one, where it would be planted."""
+        return (
+            home(self._model.get_submodule(self.site.exit_module), self._model)
+            if self._planted is None
+            else (self._planted.device)
+        )
 
     @property
     def failed(self) -> str:

@@ -119,6 +119,9 @@ class Tap:
             crossing.entry = crossing.host
         elif tensor is not None:
             crossing.entry, problem = self._entry(tensor)
+            # A span may lead from one device to another; its seed lives where it ends.
+            if crossing.entry is not None:
+                crossing.entry = crossing.entry.to(tensor.device)
         crossing.problem = problem
         return crossing
 

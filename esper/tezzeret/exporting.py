@@ -11,9 +11,8 @@ from torch.fx import Node
 
 from esper.leyline.v1.site_pb2 import SiteShape
 from esper.tezzeret.errors import ForgeFailed
-from esper.urza.guard import BATCH, Guard, ParameterGuard, TensorGuard
+from esper.urza.guard import BATCH, LARGEST_BATCH, Guard, ParameterGuard, TensorGuard
 
-LARGEST_BATCH = 65_536
 _EXPORT_BATCH = 8
 
 

@@ -10,6 +10,8 @@ from esper.leyline.v1.site_pb2 import SiteShape
 from esper.urza.errors import BundleRefused
 
 BATCH = "d0"
+# Every kernel takes any batch from 1 to this.
+LARGEST_BATCH = 65_536
 
 
 class TensorGuard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -34,17 +34,21 @@ class OpenedKernel(msgspec.Struct, frozen=True):
 def open_kernel(
     kernel_id: str, spec: KernelSpec, fetch: Fetch, verify: Verify, build: Build, *, blend_mode: BlendMode
 ) -> OpenedKernel:
-    """Return the kernel called *kernel_id*, built anew by *build* and filled with its bundle's weights.
+    """Return the kernel called *kernel_id*, verified by `unpack` and built by `build_kernel`; raises as they do."""
+    return build_kernel(unpack(kernel_id, fetch, verify), spec, build, blend_mode=blend_mode)
+
+
+def build_kernel(bundle: OpenedBundle, spec: KernelSpec, build: Build, *, blend_mode: BlendMode) -> OpenedKernel:
+    """Return a module of its own for *spec*, built anew by *build* and filled with the weights of a verified *bundle*.
 
     Safe in any thread: torch's global random state is not touched. The evidence has checksum_verified,
     guard_verified, output_shape_ok, output_finite, parameter_mismatch and identity_error; the last is the greatest
     contribution at birth, on a probe batch.
 
     Raises:
-        BundleRefused: the bundle is not what it should be, or not one for *spec*.
+        BundleRefused: the bundle is not one for *spec*.
         esper.karn.errors.BlueprintRefused: the catalogue does not allow *spec*.
     """
-    bundle = unpack(kernel_id, fetch, verify)
     if canonical_bytes(bundle.spec) != canonical_bytes(spec):
         raise BundleRefused("manifest_invalid", "this is a kernel of another specification")
     module = build(spec.blueprint_id, spec.parameters, spec.shape, spec.init_seed)

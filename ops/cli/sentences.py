@@ -49,6 +49,7 @@ from esper.leyline.v1.run_pb2 import (
     EpochsSkipped,
     GrowthFrozen,
     GrowthThawed,
+    KernelsEvicted,
     RollbackCompleted,
     RunBranched,
     RunFinished,
@@ -178,6 +179,11 @@ def _(event: GrowthFrozen) -> str:
 @sentence.register
 def _(event: GrowthThawed) -> str:
     return f"growth goes on: {event.reason}"
+
+
+@sentence.register
+def _(event: KernelsEvicted) -> str:
+    return f"{_count(len(event.kernel_ids), 'kernel')}, {event.bytes / 1024:,.1f} KiB, let go of: {event.reason}"
 
 
 @sentence.register

@@ -5,16 +5,20 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+from google.protobuf.message import Message
 
 from actors.bundles import sign_with
 from actors.place import Place
 from actors.urza import run_librarian
+from esper.leyline.canonical import canonical_bytes, kernel_key
+from esper.leyline.v1.blueprint_pb2 import BlueprintDescriptor, BlueprintRegistered
 from esper.leyline.v1.job_pb2 import CompileBlueprint, CompiledKernel, CompileJobQuarantined, KernelCompiled
-from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelRequested
+from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelRequested, KernelSpec, OwnKernel
 from esper.urza.bundle import pack
 from eventstore.signing import Keys
-from eventstore.store import Context
+from eventstore.store import Context, StreamName
 from tests.actors.workshop import MemoryLog, answers, job_stream, request
 from tests.urza.shelf import SPEC, Shelf
 
@@ -118,3 +122,59 @@ async def requested(log: MemoryLog, *, times: int) -> None:
         seen += isinstance(recorded.event, KernelRequested)
         if seen == times:
             return
+
+
+def own_spec() -> KernelSpec:
+    """A kernel of a blueprint that only its user's program knows."""
+    spec = KernelSpec()
+    spec.CopyFrom(SPEC)
+    spec.blueprint_id, spec.blueprint_version = "mine", "own-" + "0" * 32
+    return spec
+
+
+async def brought(place: Place, spec: KernelSpec, described: BlueprintDescriptor, keys: Keys) -> Message:
+    """Return what the library says of a kernel that its requester brings, and check that nobody was to forge it."""
+    shelf = Shelf()
+    manifest = msgspec.structs.replace(shelf.manifest, kernel_key=kernel_key(spec), spec=canonical_bytes(spec).hex())
+    kernel_id = pack(manifest, shelf.parts, place.blobs.put, sign_with(keys)).kernel_id
+    async with library(place) as log:
+        await request(log.bus, spec, own=OwnKernel(kernel_id=kernel_id, blueprint=described))
+        (answer,) = (await answers(log.store, [spec])).values()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await anext(log.bus.commands("tezzeret"))
+        listed = await log.store.read_stream(StreamName("blueprint", described.blueprint_id))
+        known = any(
+            each.event.descriptor == described for each in listed if isinstance(each.event, BlueprintRegistered)
+        )
+        assert known == (not isinstance(answer.event, KernelRejected) or answer.event.reason != "not_own")
+    return answer.event
+
+
+MINE = BlueprintDescriptor(blueprint_id="mine", version="own-" + "0" * 32)
+
+
+async def test_a_kernel_of_ones_own_blueprint_is_read_and_registered_and_never_built(place: Place):
+    registered = await brought(place, own_spec(), MINE, place.keys)
+    assert isinstance(registered, KernelRegistered)
+    assert (registered.spec, registered.job_id, registered.version) == (own_spec(), "", "1.0.0")
+
+
+async def test_a_brought_kernel_that_another_key_signed_is_rejected(place: Place):
+    rejected = await brought(place, own_spec(), MINE, Keys("somebody else's"))
+    assert isinstance(rejected, KernelRejected)
+    assert rejected.reason == "signature_invalid"
+
+
+@pytest.mark.parametrize(
+    ("blueprint_id", "version"), [("BP021", "1.0.0"), ("BP021", "own-" + "0" * 32), ("mine", "own-" + "1" * 32)]
+)
+async def test_nobody_brings_a_kernel_of_the_catalogue_or_of_another_blueprint(
+    place: Place, blueprint_id: str, version: str
+):
+    spec = own_spec()
+    if blueprint_id == "BP021":
+        spec.blueprint_id, spec.blueprint_version = blueprint_id, version
+    rejected = await brought(place, spec, BlueprintDescriptor(blueprint_id=blueprint_id, version=version), place.keys)
+    assert isinstance(rejected, KernelRejected)
+    assert rejected.reason == "not_own"

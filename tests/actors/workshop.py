@@ -9,7 +9,7 @@ from actors.place import Bus
 from esper.leyline.canonical import kernel_key
 from esper.leyline.registry import EVENTS
 from esper.leyline.v1.enums_pb2 import SITE_KIND_VECTOR
-from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelSpec, RequestKernel
+from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelSpec, OwnKernel, RequestKernel
 from esper.leyline.v1.site_pb2 import SiteShape
 from eventstore.memory import MemoryBus, MemoryStore
 from eventstore.signing import Keys
@@ -51,14 +51,14 @@ def job_stream(spec: KernelSpec) -> StreamName:
     return StreamName("job", kernel_key(spec))
 
 
-async def request(bus: Bus, spec: KernelSpec, *, traceparent: str = "") -> None:
-    """Ask for the kernel of *spec* as a trainer does."""
+async def request(bus: Bus, spec: KernelSpec, *, traceparent: str = "", own: OwnKernel | None = None) -> None:
+    """Ask for the kernel of *spec* as a trainer does, which may bring its *own*."""
     command_id = uuid4().hex
     await bus.send(
         CommandRecord(
             command_id=command_id,
             target="urza",
-            command=RequestKernel(spec=spec, request_id=command_id, run_id="r1", seed_id="s0"),
+            command=RequestKernel(spec=spec, request_id=command_id, run_id="r1", seed_id="s0", own=own),
             stream=kernel_stream(spec),
             issued_at_ns=SystemClock().now_ns(),
             issued_by="kasmina",

@@ -69,7 +69,7 @@ class Reader:
             return None
         seed = self._growth.seeds[change.seed_id]
         try:
-            opened = open_verified(self._place, self._model, seed, attached.kernel_id)
+            opened = open_verified(self._place, self._model, seed, attached.kernel_id, self._growth.kernels)
         except BundleRefused as refused:
             raise KernelLost(change.seed_id, attached.kernel_id, str(refused)) from refused
         return self._growth.seedling(change.seed_id, opened.module)

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from esper.leyline.v1 import blueprint_pb2 as esper_dot_leyline_dot_v1_dot_blueprint__pb2
 from esper.leyline.v1 import enums_pb2 as esper_dot_leyline_dot_v1_dot_enums__pb2
 from esper.leyline.v1 import site_pb2 as esper_dot_leyline_dot_v1_dot_site__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65sper/leyline/v1/kernel.proto\x12\x10\x65sper.leyline.v1\x1a\x1c\x65sper/leyline/v1/enums.proto\x1a\x1b\x65sper/leyline/v1/site.proto\"\x88\x02\n\nKernelSpec\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x19\n\x11\x62lueprint_version\x18\x02 \x01(\t\x12@\n\nparameters\x18\x03 \x03(\x0b\x32,.esper.leyline.v1.KernelSpec.ParametersEntry\x12*\n\x05shape\x18\x04 \x01(\x0b\x32\x1b.esper.leyline.v1.SiteShape\x12\x11\n\tinit_seed\x18\x05 \x01(\x04\x12\x15\n\rtorch_version\x18\x06 \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"p\n\rRequestKernel\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.KernelSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0f\n\x07seed_id\x18\x04 \x01(\t\"\xdb\x02\n\x0eRegisterKernel\x12\x11\n\tkernel_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12*\n\x04spec\x18\x03 \x01(\x0b\x32\x1c.esper.leyline.v1.KernelSpec\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x14\n\x0cguard_digest\x18\x05 \x01(\t\x12\x30\n\x07verdict\x18\x06 \x01(\x0e\x32\x1f.esper.leyline.v1.EngineVerdict\x12\x12\n\ncompile_ms\x18\x07 \x01(\x01\x12\x1b\n\x0eprewarm_p50_ms\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0eprewarm_p95_ms\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0e\x65\x61ger_fallback\x18\n \x01(\x08\x12\x17\n\x0f\x66\x61llback_reason\x18\x0b \x01(\tB\x11\n\x0f_prewarm_p50_msB\x11\n\x0f_prewarm_p95_ms\"Q\n\x0cRejectKernel\x12\x11\n\tkernel_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"r\n\x0fKernelRequested\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.KernelSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0f\n\x07seed_id\x18\x04 \x01(\t\"\xee\x02\n\x10KernelRegistered\x12\x11\n\tkernel_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12*\n\x04spec\x18\x03 \x01(\x0b\x32\x1c.esper.leyline.v1.KernelSpec\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12\x14\n\x0cguard_digest\x18\x06 \x01(\t\x12\x30\n\x07verdict\x18\x07 \x01(\x0e\x32\x1f.esper.leyline.v1.EngineVerdict\x12\x12\n\ncompile_ms\x18\x08 \x01(\x01\x12\x1b\n\x0eprewarm_p50_ms\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0eprewarm_p95_ms\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0e\x65\x61ger_fallback\x18\x0b \x01(\x08\x12\x17\n\x0f\x66\x61llback_reason\x18\x0c \x01(\tB\x11\n\x0f_prewarm_p50_msB\x11\n\x0f_prewarm_p95_ms\"S\n\x0eKernelRejected\x12\x11\n\tkernel_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65sper/leyline/v1/kernel.proto\x12\x10\x65sper.leyline.v1\x1a esper/leyline/v1/blueprint.proto\x1a\x1c\x65sper/leyline/v1/enums.proto\x1a\x1b\x65sper/leyline/v1/site.proto\"\x88\x02\n\nKernelSpec\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x19\n\x11\x62lueprint_version\x18\x02 \x01(\t\x12@\n\nparameters\x18\x03 \x03(\x0b\x32,.esper.leyline.v1.KernelSpec.ParametersEntry\x12*\n\x05shape\x18\x04 \x01(\x0b\x32\x1b.esper.leyline.v1.SiteShape\x12\x11\n\tinit_seed\x18\x05 \x01(\x04\x12\x15\n\rtorch_version\x18\x06 \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x9a\x01\n\rRequestKernel\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.KernelSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0f\n\x07seed_id\x18\x04 \x01(\t\x12(\n\x03own\x18\x05 \x01(\x0b\x32\x1b.esper.leyline.v1.OwnKernel\"X\n\tOwnKernel\x12\x11\n\tkernel_id\x18\x01 \x01(\t\x12\x38\n\tblueprint\x18\x02 \x01(\x0b\x32%.esper.leyline.v1.BlueprintDescriptor\"\xdb\x02\n\x0eRegisterKernel\x12\x11\n\tkernel_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12*\n\x04spec\x18\x03 \x01(\x0b\x32\x1c.esper.leyline.v1.KernelSpec\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x14\n\x0cguard_digest\x18\x05 \x01(\t\x12\x30\n\x07verdict\x18\x06 \x01(\x0e\x32\x1f.esper.leyline.v1.EngineVerdict\x12\x12\n\ncompile_ms\x18\x07 \x01(\x01\x12\x1b\n\x0eprewarm_p50_ms\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0eprewarm_p95_ms\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0e\x65\x61ger_fallback\x18\n \x01(\x08\x12\x17\n\x0f\x66\x61llback_reason\x18\x0b \x01(\tB\x11\n\x0f_prewarm_p50_msB\x11\n\x0f_prewarm_p95_ms\"Q\n\x0cRejectKernel\x12\x11\n\tkernel_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"r\n\x0fKernelRequested\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.KernelSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0f\n\x07seed_id\x18\x04 \x01(\t\"\xee\x02\n\x10KernelRegistered\x12\x11\n\tkernel_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12*\n\x04spec\x18\x03 \x01(\x0b\x32\x1c.esper.leyline.v1.KernelSpec\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12\x14\n\x0cguard_digest\x18\x06 \x01(\t\x12\x30\n\x07verdict\x18\x07 \x01(\x0e\x32\x1f.esper.leyline.v1.EngineVerdict\x12\x12\n\ncompile_ms\x18\x08 \x01(\x01\x12\x1b\n\x0eprewarm_p50_ms\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0eprewarm_p95_ms\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0e\x65\x61ger_fallback\x18\x0b \x01(\x08\x12\x17\n\x0f\x66\x61llback_reason\x18\x0c \x01(\tB\x11\n\x0f_prewarm_p50_msB\x11\n\x0f_prewarm_p95_ms\"S\n\x0eKernelRejected\x12\x11\n\tkernel_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,20 +36,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_KERNELSPEC_PARAMETERSENTRY']._loaded_options = None
   _globals['_KERNELSPEC_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_KERNELSPEC']._serialized_start=111
-  _globals['_KERNELSPEC']._serialized_end=375
-  _globals['_KERNELSPEC_PARAMETERSENTRY']._serialized_start=326
-  _globals['_KERNELSPEC_PARAMETERSENTRY']._serialized_end=375
-  _globals['_REQUESTKERNEL']._serialized_start=377
-  _globals['_REQUESTKERNEL']._serialized_end=489
-  _globals['_REGISTERKERNEL']._serialized_start=492
-  _globals['_REGISTERKERNEL']._serialized_end=839
-  _globals['_REJECTKERNEL']._serialized_start=841
-  _globals['_REJECTKERNEL']._serialized_end=922
-  _globals['_KERNELREQUESTED']._serialized_start=924
-  _globals['_KERNELREQUESTED']._serialized_end=1038
-  _globals['_KERNELREGISTERED']._serialized_start=1041
-  _globals['_KERNELREGISTERED']._serialized_end=1407
-  _globals['_KERNELREJECTED']._serialized_start=1409
-  _globals['_KERNELREJECTED']._serialized_end=1492
+  _globals['_KERNELSPEC']._serialized_start=145
+  _globals['_KERNELSPEC']._serialized_end=409
+  _globals['_KERNELSPEC_PARAMETERSENTRY']._serialized_start=360
+  _globals['_KERNELSPEC_PARAMETERSENTRY']._serialized_end=409
+  _globals['_REQUESTKERNEL']._serialized_start=412
+  _globals['_REQUESTKERNEL']._serialized_end=566
+  _globals['_OWNKERNEL']._serialized_start=568
+  _globals['_OWNKERNEL']._serialized_end=656
+  _globals['_REGISTERKERNEL']._serialized_start=659
+  _globals['_REGISTERKERNEL']._serialized_end=1006
+  _globals['_REJECTKERNEL']._serialized_start=1008
+  _globals['_REJECTKERNEL']._serialized_end=1089
+  _globals['_KERNELREQUESTED']._serialized_start=1091
+  _globals['_KERNELREQUESTED']._serialized_end=1205
+  _globals['_KERNELREGISTERED']._serialized_start=1208
+  _globals['_KERNELREGISTERED']._serialized_end=1574
+  _globals['_KERNELREJECTED']._serialized_start=1576
+  _globals['_KERNELREJECTED']._serialized_end=1659
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from esper.leyline.v1 import blueprint_pb2 as _blueprint_pb2
 from esper.leyline.v1 import enums_pb2 as _enums_pb2
 from esper.leyline.v1 import site_pb2 as _site_pb2
 from google.protobuf.internal import containers as _containers
@@ -32,16 +33,26 @@ class KernelSpec(_message.Message):
     def __init__(self, blueprint_id: _Optional[str] = ..., blueprint_version: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., torch_version: _Optional[str] = ...) -> None: ...
 
 class RequestKernel(_message.Message):
-    __slots__ = ("spec", "request_id", "run_id", "seed_id")
+    __slots__ = ("spec", "request_id", "run_id", "seed_id", "own")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_ID_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
     spec: KernelSpec
     request_id: str
     run_id: str
     seed_id: str
-    def __init__(self, spec: _Optional[_Union[KernelSpec, _Mapping]] = ..., request_id: _Optional[str] = ..., run_id: _Optional[str] = ..., seed_id: _Optional[str] = ...) -> None: ...
+    own: OwnKernel
+    def __init__(self, spec: _Optional[_Union[KernelSpec, _Mapping]] = ..., request_id: _Optional[str] = ..., run_id: _Optional[str] = ..., seed_id: _Optional[str] = ..., own: _Optional[_Union[OwnKernel, _Mapping]] = ...) -> None: ...
+
+class OwnKernel(_message.Message):
+    __slots__ = ("kernel_id", "blueprint")
+    KERNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    BLUEPRINT_FIELD_NUMBER: _ClassVar[int]
+    kernel_id: str
+    blueprint: _blueprint_pb2.BlueprintDescriptor
+    def __init__(self, kernel_id: _Optional[str] = ..., blueprint: _Optional[_Union[_blueprint_pb2.BlueprintDescriptor, _Mapping]] = ...) -> None: ...
 
 class RegisterKernel(_message.Message):
     __slots__ = ("kernel_id", "job_id", "spec", "bytes", "guard_digest", "verdict", "compile_ms", "prewarm_p50_ms", "prewarm_p95_ms", "eager_fallback", "fallback_reason")

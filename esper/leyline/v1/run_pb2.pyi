@@ -481,3 +481,31 @@ class GrowthThawed(_message.Message):
     reason: str
     raised_at_ns: int
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., raised_at_ns: _Optional[int] = ...) -> None: ...
+
+class EvictKernels(_message.Message):
+    __slots__ = ("at", "kernel_ids", "bytes", "reason", "kept_bytes")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    KEPT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    kernel_ids: _containers.RepeatedScalarFieldContainer[str]
+    bytes: int
+    reason: str
+    kept_bytes: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., kernel_ids: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ..., reason: _Optional[str] = ..., kept_bytes: _Optional[int] = ...) -> None: ...
+
+class KernelsEvicted(_message.Message):
+    __slots__ = ("at", "kernel_ids", "bytes", "reason", "kept_bytes")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    KEPT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    kernel_ids: _containers.RepeatedScalarFieldContainer[str]
+    bytes: int
+    reason: str
+    kept_bytes: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., kernel_ids: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ..., reason: _Optional[str] = ..., kept_bytes: _Optional[int] = ...) -> None: ...

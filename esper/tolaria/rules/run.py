@@ -20,11 +20,13 @@ from esper.leyline.v1.run_pb2 import (
     EpochEnded,
     EpochFacts,
     EpochsSkipped,
+    EvictKernels,
     ExpireCheckpoints,
     FinishRun,
     FreezeGrowth,
     GrowthFrozen,
     GrowthThawed,
+    KernelsEvicted,
     RecordBranch,
     ResumeRun,
     RollbackCompleted,
@@ -57,6 +59,7 @@ RunCommand: TypeAlias = (
     | CompleteRollback
     | FreezeGrowth
     | ThawGrowth
+    | EvictKernels
     | FinishRun
 )
 RunEvent: TypeAlias = (
@@ -73,6 +76,7 @@ RunEvent: TypeAlias = (
     | RollbackCompleted
     | GrowthFrozen
     | GrowthThawed
+    | KernelsEvicted
     | RunFinished
 )
 
@@ -173,6 +177,16 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
             ]
         case FreezeGrowth() | ThawGrowth():
             return _froze(run, command)
+        case EvictKernels():
+            return [
+                KernelsEvicted(
+                    at=command.at,
+                    kernel_ids=command.kernel_ids,
+                    bytes=command.bytes,
+                    reason=command.reason,
+                    kept_bytes=command.kept_bytes,
+                )
+            ]
         case FinishRun(summary=summary):
             _refuse_backwards(run, command, summary.at)
             return [RunFinished(summary=summary)]
@@ -323,7 +337,7 @@ def evolve(run: Run, event: RunEvent) -> Run:
         case RunRolledBack():
             last_epoch = event.last_epoch if event.HasField("last_epoch") else None
             return replace(_reached(run, event.at), timeline=event.timeline, last_epoch=last_epoch)
-        case RollbackCompleted():
+        case RollbackCompleted() | KernelsEvicted():
             return run
         case GrowthFrozen(reason=reason):
             return replace(run, frozen=reason)
