@@ -5,8 +5,13 @@ from collections.abc import Iterator
 
 import nats
 import pytest
+from hypothesis import HealthCheck, settings
 
 from eventstore.oona.server import LocalServer
+
+# How long an example takes, or its making, tells of the machine's load and not of the code.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,9 @@ def test_a_second_process_cannot_own_the_file(sink: Sink):
     assert ProjectionsBusy.__name__ in child.stderr
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), batch=st.integers(3, 50))
 async def test_any_batches_give_what_a_rebuild_gives(tmp_path_factory: pytest.TempPathFactory, sizes: list[int], batch):
     folder = tmp_path_factory.mktemp("batches")
