@@ -22,6 +22,8 @@ class BackgroundLoop:
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        # A loop knows its tasks weakly: one that nobody else holds would be gone in the middle of its work.
+        self._under_way: set[Future[Any]] = set()
 
     @property
     def running(self) -> bool:
@@ -46,7 +48,10 @@ class BackgroundLoop:
         if self._loop is None or not self.running:
             work.close()
             raise RuntimeError("the background loop is not running: start it first")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
 
     def call(self, work: Coroutine[Any, Any, Result], timeout_s: float | None = None) -> Result:
         """Run *work* and return its result, waiting at most *timeout_s* seconds.

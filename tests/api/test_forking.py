@@ -17,6 +17,7 @@ from esper.leyline.v1.policy_pb2 import DecisionMade, DecisionMissed
 from esper.leyline.v1.report_pb2 import FieldReportOpened, FieldReportWritten
 from esper.leyline.v1.run_pb2 import (
     CheckpointCommitted,
+    CheckpointExpired,
     EpochEnded,
     GrowthFrozen,
     GrowthThawed,
@@ -265,15 +266,17 @@ def test_a_frozen_run_is_forked_as_a_frozen_one_and_both_go_on_by_themselves(log
 
 def test_every_decision_that_a_trainer_records_has_a_name_that_a_fork_knows(log: ScriptedLog):
     log.store.script = {9: BEFORE, 14: AFTER, 16: BEFORE}
-    run = Run(log, settings=EVERY_THIRD).to(5, breaks_while_blending)
+    few = msgspec.structs.replace(EVERY_THIRD, keep_checkpoints=1)
+    run = Run(log, settings=few).to(5, breaks_while_blending)
     log.store.script = {}
-    again = Run(log, resume=run.session.run_id, settings=EVERY_THIRD).to(EPOCHS, breaks_while_blending)
+    again = Run(log, resume=run.session.run_id, settings=few).to(EPOCHS, breaks_while_blending)
     again.session.rollback()
     again.session.freeze("to look")
     again.to(EPOCHS + 1)
     again.session.thaw("seen")
     poison(again)
     again.to(EPOCHS + 4, breaks_while_blending)
+    assert log.of(CheckpointExpired)
     past, timelines = log.read(read_past(log, again.session.run_id, None)), 0
     seeds = dict[str, Seed]()
     for commit in past.commits:

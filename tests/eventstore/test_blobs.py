@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import fcntl
 import json
 import os
 import subprocess
@@ -71,6 +72,28 @@ class TestFolder(BlobContract):
         with pytest.raises(TypeError):
             blobs.put_chunks([b"x", None])  # pyright: ignore[reportArgumentType]
         assert [path.name for path in folder.rglob("*") if path.is_file()] == [digest]
+
+    def test_what_nobody_has_put_lately_can_be_removed(self, blobs: FolderBlobs, folder: Path):
+        old, young = blobs.put(b"old"), blobs.put(b"young")
+        for digest in (old, young):
+            os.utime(folder / digest[:2] / digest, (0, 0))
+        assert blobs.put(b"young") == young
+        assert (blobs.size(old), blobs.remove(old, untouched_s=60.0), blobs.size(old)) == (3, 3, 0)
+        assert blobs.remove(young, untouched_s=60.0) == 0
+        assert blobs.remove(old, untouched_s=60.0) == 0
+        assert blobs.digests() == [young]
+        assert blobs.get(blobs.put(b"old")) == b"old"
+
+    def test_nothing_is_removed_while_somebody_makes_sure_that_it_is_there(
+        self, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch
+    ):
+        digest, lock = blobs.put(b"weights"), fcntl.flock
+        monkeypatch.setattr(fcntl, "flock", lambda handle, kind: lock(handle, kind | fcntl.LOCK_NB))
+        with blobs._locked(fcntl.LOCK_SH):
+            assert blobs.put(b"weights") == digest
+            with pytest.raises(BlockingIOError):
+                blobs.remove(digest, untouched_s=0.0)
+        assert blobs.remove(digest, untouched_s=0.0) == len(b"weights")
 
 
 class TestServer(BlobContract):

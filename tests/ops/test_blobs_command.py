@@ -51,3 +51,11 @@ def test_a_reader_reads_shared_blobs_and_stores_none(place: Place, esper: Esper,
     with pytest.raises(StoreUnavailable, match="may not publish"):
         blobs.put(b"more")
     blobs.close()
+
+
+def test_a_sweep_says_what_it_would_remove_and_a_log_without_expired_checkpoints_keeps_all(esper: Esper, told: Path):
+    before = FolderBlobs(told / "blobs").digests()
+    (row,) = esper("blobs", "sweep", "--dry-run", "--json", "--older-than-hours", "0").rows()
+    assert row == {"checkpoints": 0, "blobs": 0, "bytes": 0, "shared": 0, "too_young": 0}
+    assert "0 blobs (0.0 MiB) of 0 expired checkpoints removed" in esper("blobs", "sweep").out
+    assert FolderBlobs(told / "blobs").digests() == before
