@@ -1,6 +1,7 @@
 """One of the processes of a data-parallel training, as a user would write it; on a server, with kernels at once.
 
-python -m tests.api.parallel.one_rank RANK RENDEZVOUS FOLDER URL [--resume] [--dies-at STEP] [--odd] [--epochs N]
+python -m tests.api.parallel.one_rank RANK RENDEZVOUS FOLDER URL [--resume] [--epochs N]
+    [--dies-at STEP] [--drifts-at STEP] [--odd]
 """
 
 import argparse
@@ -107,6 +108,9 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
                 session.step(first.detach() + second.detach())
                 if chosen.rank == 1:
                     breaks_one_seed(session)
+                if chosen.rank == 1 and session.global_step == chosen.drifts_at:
+                    with torch.no_grad():
+                        model[4].bias[0].nextafter_(torch.tensor(1.0))
                 if chosen.rank == 1 and session.global_step == chosen.dies_at:
                     os.kill(os.getpid(), signal.SIGKILL)
             session.end_epoch()
@@ -122,6 +126,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--dies-at", type=int)
+    parser.add_argument("--drifts-at", type=int, help="one bit of one weight in rank 1")
     parser.add_argument("--odd", action="store_true", help="rank 1 has another model and other sites")
     parser.add_argument("--epochs", type=int, default=8)
     chosen = parser.parse_args()

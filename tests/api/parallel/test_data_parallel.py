@@ -111,6 +111,13 @@ def test_processes_with_different_scripts_are_refused_in_both(training: Training
     assert all("the list of sites differs" in rank["why"] for rank in told)
 
 
+@pytest.mark.slow
+def test_one_bit_of_difference_stops_both(training: Training):
+    told = training.run("--drifts-at", "20")
+    assert [rank["error"] for rank in told] == ["RanksDiffer"] * 2
+    assert all("the model after epoch 3 differs" in rank["why"] for rank in told)
+
+
 @pytest.fixture
 def alone(tmp_path: Path) -> Any:
     """A process group of one."""
