@@ -12,6 +12,7 @@ from esper.api.contributions import Contributions, Worth
 from esper.api.evaluation import Evaluation, Score
 from esper.api.settings import GrowthSettings
 from esper.api.wrap import note, survey_of
+from esper.kasmina.adoption import group_near
 from esper.kasmina.errors import SiteUnusable
 from esper.kasmina.glance import Glance, look
 from esper.kasmina.grafting import Seedling, graft
@@ -35,6 +36,8 @@ PLANTED = (
     Stage.SEED_STAGE_PROBATIONARY,
     Stage.SEED_STAGE_FOSSILIZED,
 )
+# Of the learning rate, at a seed's first step, if it is warmed up.
+COLD = 0.1
 LIVING = (Stage.SEED_STAGE_GERMINATED, *PLANTED)
 
 
@@ -103,14 +106,26 @@ class Growth:
         """The learning rate of the optimizer's first group."""
         return float(self._optimizer.param_groups[0]["lr"])
 
-    def learning_rate(self) -> float:
-        """Return the rate at which a growing seed learns now: the host's, times the ratio of the settings."""
-        return self.host_learning_rate * self._settings.seed_learning_rate_ratio
+    def learning_rate(self, seed_id: str) -> Callable[[], float]:
+        """Return what tells the rate at which the growing seed of *seed_id* learns, asked before each of its steps.
+
+        It is that of the host's group at the seed's exit, wherever a scheduler has it by then, times the ratio of the
+        settings, and in the seed's first steps a part of that.
+        """
+        slot, settings = self.slots[seed_id], self._settings
+        exit_ = self._model.get_submodule(slot.site.exit_module)
+
+        def rate() -> float:
+            warmth = warmed_up(slot.steps_learnt, settings.seed_warmup_steps)
+            return float(group_near(self._optimizer, exit_)["lr"]) * settings.seed_learning_rate_ratio * warmth
+
+        return rate
 
     def seedling(self, seed_id: str, module: nn.Module) -> Seedling:
         """Return *module* ready for planting in the slot of *seed_id*."""
         seed = self.seeds[seed_id]
-        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, self.learning_rate, seed.blend)
+        rate = self.learning_rate(seed_id)
+        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, rate, seed.blend)
 
     def step(self, steps_done: int) -> None:
         """Let every planted seed learn from the step that the host has just made."""
@@ -313,6 +328,11 @@ class Growth:
             )
             for seed_id, seed in self.seeds.items()
         ]
+
+
+def warmed_up(steps: int, over: int) -> float:
+    """Return by what a seed's learning rate is multiplied after *steps* of *over*: from 0.1 to 1, in a line."""
+    return 1.0 if steps >= over else COLD + (1.0 - COLD) * steps / over
 
 
 def _nobody(change: Change) -> None:

@@ -44,7 +44,7 @@ def regrow(
             saved["tensors"],
             saved["facts"],
             module=modules[seed_id],
-            learning_rate=growth.learning_rate,
+            learning_rate=growth.learning_rate(seed_id),
             optimizer=optimizer,
         )
 

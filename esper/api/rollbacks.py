@@ -244,7 +244,7 @@ class Rollbacks:
                 tensors,
                 later,
                 module=prepared.modules[seed_id],
-                learning_rate=growth.learning_rate,
+                learning_rate=growth.learning_rate(seed_id),
                 optimizer=optimizer,
             )
         put_back(prepared.snapshot, self._script.model, optimizer, self._script.stateful, steady=stabilises)

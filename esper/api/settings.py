@@ -42,8 +42,9 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     `decision_wait_s` bounds the wait for a decision and its acknowledgement at a fence; `kernel_wait_s` the wait
     for a kernel that was asked for, which may have to be compiled first. A wait that ends unanswered defers the
-    change, and the log says so. `seed_learning_rate_ratio` times the learning rate of the optimizer's first group
-    is the rate at which a growing seed learns. A growing seed that lately takes more than `max_seed_time_ratio` times
+    change, and the log says so. `seed_learning_rate_ratio` times the learning rate of the optimizer's group
+    at the seed's exit is the rate at which it learns while it grows; over its first `seed_warmup_steps` it rises from a
+    tenth of that. A growing seed that lately takes more than `max_seed_time_ratio` times
     the host's own step, and more than `seed_time_allowance_s`, is culled. With more than four seeds in the
     forward pass at most `contribution_evaluations` scores an epoch are spent on what each of them is worth.
     `keep_checkpoints` is how many of the newest checkpoints can be put back; older ones expire, but for the first and
@@ -63,6 +64,7 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     keep_checkpoints: Annotated[int, msgspec.Meta(ge=1)] | None = None
     embargo_epochs: int = 5
     seed_learning_rate_ratio: float = 1.0
+    seed_warmup_steps: int = 0
     max_seed_time_ratio: float = 4.0
     seed_time_allowance_s: float = 0.02
     contribution_evaluations: int = 64

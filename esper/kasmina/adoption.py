@@ -1,25 +1,39 @@
 """A kept seed's parameters join the host's optimizer."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 
-def adopt(host: Optimizer, parameters: Sequence[Tensor], own: Optimizer | None) -> None:
-    """Let *host* train *parameters* from now on, in its first group, with the moments that *own* has gathered.
+def group_near(host: Optimizer, near: nn.Module) -> dict[str, Any]:
+    """Return the group of *host* that trains the first parameter of *near*, or the first group if none does.
 
-    They join the first group, and no new one, because torch's schedulers hold one base learning rate per group and
-    refuse an optimizer that has gained a group. Moments are taken over by Adam and AdamW; other optimizers begin with
-    none. What *host* holds for its other parameters is not touched.
+    So a seed learns at the rate, and with the weight decay, that the user gave to the part of the model it grows on.
     """
-    group = host.param_groups[0]
-    held = {id(parameter) for parameter in group["params"]}
+    for parameter in near.parameters():
+        for group in host.param_groups:
+            if any(parameter is held for held in group["params"]):
+                return group
+    return host.param_groups[0]
+
+
+def adopt(host: Optimizer, parameters: Sequence[Tensor], own: Optimizer | None, near: nn.Module, name: str) -> None:
+    """Let *host* train *parameters* from now on, in the group of *near*, with the moments that *own* has gathered.
+
+    They join a group that is there, and no new one, because torch's schedulers hold one base learning rate per group
+    and refuse an optimizer that has gained a group. Moments are taken over by Adam and AdamW; other optimizers begin
+    with none. What *host* holds for its other parameters is not touched; what it trains already, in whichever group,
+    is not added again. Where parameters have names, theirs begin with *name*.
+    """
+    group = group_near(host, near)
+    held = {id(parameter) for each in host.param_groups for parameter in each["params"]}
     joining = [parameter for parameter in parameters if id(parameter) not in held]
     group["params"].extend(joining)
     if "param_names" in group:
-        group["param_names"].extend(f"esper.{len(held) + index}" for index in range(len(joining)))
+        group["param_names"].extend(f"{name}.{index}" for index in range(len(joining)))
     if own is None or not isinstance(host, Adam):
         return
     for parameter in joining:

@@ -86,6 +86,12 @@ class LiveSeed:
         """Return what the host's activation would gain from the seed at alpha 1; raises as `respond` does."""
         return self.blend.gain(host, self.respond(entry, host, training=training), entry, 1.0)
 
+    @property
+    def steps(self) -> int:
+        """How many steps its optimizer has made."""
+        states = [] if self.optimizer is None else [*self.optimizer.state.values()]
+        return max((int(state["step"]) for state in states if "step" in state), default=0)
+
     def descend(self, loss_scale: float = 1.0) -> None:
         """Step along the gradients that are at hand, divided by *loss_scale*, clipped to norm 1, and drop them.
 

@@ -104,6 +104,8 @@ class PlantedSeed:
         self._alpha = torch.tensor(facts.alpha, device=home(self._exit, model))
         self._override: Tensor | None = None
         self._feedback = Feedback(facts.meter.agreement, self._blame)
+        if seed.optimizer is not None:
+            seed.optimizer.param_groups[0]["name"] = group_name(site.seed_id)
         self.seed.to(self._alpha.device)
 
     @property
@@ -180,7 +182,7 @@ class PlantedSeed:
         """Become a part of the model, trained by *optimizer* from now on."""
         for name, part in self.parts().items():
             self.holder.add_module(name, part)
-        adopt(optimizer, self.seed.parameters, self.seed.optimizer)
+        adopt(optimizer, self.seed.parameters, self.seed.optimizer, self._exit, group_name(self.site.seed_id))
         self.seed.optimizer = None
         # What averages the host's gradients over ranks was set up before this seed was there.
         self._averaged = self._ranks.keep_alike(self.seed.parameters)
@@ -334,6 +336,11 @@ class PlantedSeed:
     def _prove(self, loss: Tensor) -> None:
         self.facts.meter.found_violations(len(strangers(loss, self.seed.parameters)))
         self.facts.proof_due = False
+
+
+def group_name(seed_id: str) -> str:
+    """Return what a seed's own group of parameters is called in its optimizer."""
+    return f"seed:{seed_id}"
 
 
 def facts_later(facts: Mapping[str, Any], steps: int) -> dict[str, Any]:

@@ -68,6 +68,11 @@ class Slot:
         )
 
     @property
+    def steps_learnt(self) -> int:
+        """How many optimizer steps the growing seed has made; 0 without one."""
+        return 0 if self._planted is None else self._planted.seed.steps
+
+    @property
     def failed(self) -> str:
         """Why the seed may not go on, in words; empty while it may."""
         return "" if self._planted is None else self._planted.facts.meter.failed

@@ -47,7 +47,8 @@ def ranks_of(model: nn.Module) -> Ranks:
     if dist.get_world_size(group) == 1:
         return ALONE
     # A group of its own: its messages never wait in between those of the model's gradients.
-    own = dist.new_group(dist.get_process_group_ranks(group), backend="gloo")
+    members = dist.get_process_group_ranks(group)
+    own = dist.new_group(members, backend="gloo", use_local_synchronization=True)
     return ProcessRanks(cast("dist.ProcessGroup", own))
 
 

@@ -1,6 +1,7 @@
 """One of the processes of a data-parallel training, as a user would write it; on a server, with kernels at once.
 
-python -m tests.api.parallel.one_rank RANK RENDEZVOUS FOLDER URL [--resume] [--dies-at STEP] [--odd] [--epochs N]
+python -m tests.api.parallel.one_rank RANK RENDEZVOUS FOLDER URL [--resume] [--epochs N]
+    [--dies-at STEP] [--drifts-at STEP] [--odd]
 """
 
 import argparse
@@ -95,15 +96,21 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
             sampler.set_epoch(epoch)
             model.train()
             for x, y in DataLoader(dataset, batch_size=16, sampler=sampler):
-                loss = F.cross_entropy(wrapped(x), y)
                 optimizer.zero_grad()
-                loss.backward()
+                with wrapped.no_sync():
+                    first = F.cross_entropy(wrapped(x[:8]), y[:8]) / 2
+                    first.backward()
+                second = F.cross_entropy(wrapped(x[8:]), y[8:]) / 2
+                second.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 scheduler.step()
-                session.step(loss)
+                session.step(first.detach() + second.detach())
                 if chosen.rank == 1:
                     breaks_one_seed(session)
+                if chosen.rank == 1 and session.global_step == chosen.drifts_at:
+                    with torch.no_grad():
+                        model[4].bias[0].nextafter_(torch.tensor(1.0))
                 if chosen.rank == 1 and session.global_step == chosen.dies_at:
                     os.kill(os.getpid(), signal.SIGKILL)
             session.end_epoch()
@@ -119,6 +126,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--dies-at", type=int)
+    parser.add_argument("--drifts-at", type=int, help="one bit of one weight in rank 1")
     parser.add_argument("--odd", action="store_true", help="rank 1 has another model and other sites")
     parser.add_argument("--epochs", type=int, default=8)
     chosen = parser.parse_args()
