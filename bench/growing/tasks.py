@@ -128,16 +128,14 @@ def tasks(letters: Path) -> dict[str, Task]:
     listed = (
         _vectors("digits", data.digits, 64, 10, epochs=30, batch=32, rates=rates, widths=widths),
         _vectors("letters", partial(data.letters, letters), 16, 26, epochs=24, batch=128, rates=rates, widths=widths),
-        _vectors(
-            "fashion", data.fashion, 784, 10, epochs=12, batch=128, rates=(1e-3, 3e-3, 1e-2, 2e-2), widths=widths[:4]
-        ),
+        _vectors("fashion", data.fashion, 784, 10, epochs=12, batch=128, rates=(1e-3, 3e-3, 1e-2), widths=widths[:4]),
         Task(
             name="scripture",
             load=data.scripture,
             host=CharacterModel,
             epochs=16,
-            batch=32,
-            rates=(3e-3, 1e-2, 2e-2),
+            batch=16,
+            rates=(5e-3, 1e-2),
             widths=(8, 32, 128),
             steps_per_epoch=80,
             bits=True,
