@@ -153,7 +153,7 @@ def _vectors(name: str, load: Callable[[], Data], inputs: int, classes: int, **h
 def _images(name: str, host: Callable[[int], nn.Module], start: int) -> Task:
     load = partial(data.fashion, 10_000)
     widths = (start, 4 * start)
-    return Task(name=name, load=load, host=host, epochs=12, batch=128, rates=(5e-3, 1e-2), widths=widths, start=start)
+    return Task(name=name, load=load, host=host, epochs=16, batch=128, rates=(5e-3, 1e-2), widths=widths, start=start)
 
 
 def tasks(letters: Path) -> dict[str, Task]:
@@ -162,7 +162,7 @@ def tasks(letters: Path) -> dict[str, Task]:
     listed = (
         _vectors("digits", data.digits, 64, 10, epochs=30, batch=32, rates=rates, widths=widths),
         _vectors("letters", partial(data.letters, letters), 16, 26, epochs=24, batch=128, rates=rates, widths=widths),
-        _vectors("fashion", data.fashion, 784, 10, epochs=12, batch=128, rates=(1e-3, 3e-3, 1e-2), widths=widths[:4]),
+        _vectors("fashion", data.fashion, 784, 10, epochs=16, batch=128, rates=(1e-3, 3e-3, 1e-2), widths=widths[:4]),
         Task(
             name="scripture",
             load=data.scripture,
