@@ -162,7 +162,7 @@ def tasks(letters: Path) -> dict[str, Task]:
     listed = (
         _vectors("digits", data.digits, 64, 10, epochs=30, batch=32, rates=rates, widths=widths),
         _vectors("letters", partial(data.letters, letters), 16, 26, epochs=24, batch=128, rates=rates, widths=widths),
-        _vectors("fashion", data.fashion, 784, 10, epochs=16, batch=128, rates=(1e-3, 3e-3, 1e-2), widths=widths[:4]),
+        _vectors("fashion", data.fashion, 784, 10, epochs=16, batch=128, rates=(3e-3, 1e-2), widths=widths[:4]),
         Task(
             name="scripture",
             load=data.scripture,
