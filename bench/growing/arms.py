@@ -3,6 +3,7 @@
 import math
 import resource
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from bench.growing.tasks import Task, loss_of, scores
 from bench.growing.widening import widen
 
 WIDENINGS, WIDENED_BY, WIDENED_UNTIL = 6, 12, 0.6
+WIDEST = 1_025
 LN2 = math.log(2.0)
 
 
@@ -120,7 +122,14 @@ def count(model: nn.Module) -> int:
 
 def fitting_width(task: Task, parameters: int) -> int:
     """Return the width at which a static host of *task* has the number of parameters nearest to *parameters*."""
-    return min(range(1, 1_025), key=lambda width: abs(count(task.host(width)) - parameters))
+
+    def size(width: int) -> int:
+        # A model that is only counted needs no memory.
+        with torch.device("meta"):
+            return count(task.host(width))
+
+    least = bisect_left(range(1, WIDEST), parameters, key=size) + 1
+    return min(range(max(1, least - 1), least + 1), key=lambda width: abs(size(width) - parameters))
 
 
 def static(given: Run) -> Grown:

@@ -57,13 +57,12 @@ class Campaign:
     def __init__(self, task: Task, data: Data, ledger: Ledger, folder: Path, python: str, say: Callable[[str], None]):
         self.task, self._data, self._ledger = task, data, ledger
         self._folder, self._say = folder, say
-        # gromo grows perceptrons here, not transformers.
-        self._python = python if task.classes else ""
+        self._python = python
 
     def compare(self, seeds: Iterable[int]) -> None:
         """Tune each arm's learning rate, then run all arms for each seed, one after the other."""
         task = self.task
-        arms = ["static", "widened", *(peer.ARMS if self._python else ())]
+        arms = ["static", *(arm for arm in task.others if self._python or arm not in peer.ARMS)]
         rates = {arm: self._tuned(arm, 0) for arm in ("grown", *arms)}
         at_best = self._ledger.find(TUNING, self._trial("grown", rates["grown"], TUNING_SEED))
         final_width = fitting_width(task, at_best.outcome.parameters)

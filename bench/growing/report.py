@@ -42,7 +42,11 @@ def _arms(task: Task, rows: Iterable[Row]) -> str:
     for role in ORDER:
         found = [row for row in rows if row.role == role]
         if found:
-            lines.append(f"| {role} | {_line(task, found)} |")
+            # A compiler that outlived its run is counted with the one after: all of them are growth's.
+            seeds = {row.trial.seed for row in found}
+            beside = [row for row in rows if role == GROWN and row.role != TUNING and row.trial.seed in seeds]
+            compiler = sum(row.outcome.children_s for row in beside) / len(found)
+            lines.append(f"| {role} | {_line(task, found)} | {f'{compiler:.1f}' if compiler else '-'} |")
     return "\n".join(lines)
 
 
@@ -51,23 +55,19 @@ def _line(task: Task, found: Sequence[Row]) -> str:
     sizes = [outcome.parameters for outcome in outcomes]
     seconds = statistics.mean(outcome.cpu_s for outcome in outcomes)
     growth = statistics.mean(outcome.growth_s for outcome in outcomes)
-    children = statistics.mean(outcome.children_s for outcome in outcomes)
     share = f"{growth:.2f} ({growth / seconds:.0%})" if growth else "-"
     size = f"{statistics.median(sizes):,.0f}" + (f" ({min(sizes):,}-{max(sizes):,})" if len(set(sizes)) > 1 else "")
     rates = "/".join(sorted({f"{row.trial.rate:g}" for row in found}))
     test = _spread([outcome.test or math.nan for outcome in outcomes], 3 if task.bits else 2)
-    return (
-        f"{len(found)} | {rates} | {test} | {size} | {seconds:.2f} | {share} | {f'{children:.1f}' if children else '-'}"
-    )
+    return f"{len(found)} | {rates} | {test} | {size} | {seconds:.2f} | {share}"
 
 
 def _spread(values: Sequence[float], digits: int = 2) -> str:
-    """Return mean and standard error."""
-    return f"{statistics.mean(values):.{digits}f} +- {_error(values):.{digits}f}"
-
-
-def _error(values: Sequence[float]) -> float:
-    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    """Return mean and standard error; the mean alone of a single value."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} +- {statistics.stdev(values) / math.sqrt(len(values)):.{digits}f}"
 
 
 def _verdict(task: Task, rows: Sequence[Row]) -> str:
