@@ -25,7 +25,10 @@ from torch._dynamo.utils import counters
 import esper
 from bench.measuring import insert, machine
 
-TABLE = "| model | mode | slots | bare ms | wrapped / bare | noise | us a slot | step() us | hooks | recompiles |"
+TABLE = (
+    "| model | mode | slots | bare ms | wrapped / bare | noise | us a slot | step() us | hooks | recompiles "
+    "| first call s, bare and wrapped |"
+)
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -47,6 +50,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     step_us: float
     hooks: int
     recompiles: int
+    first_s: tuple[float, float]
 
     def line(self) -> str:
         """Return the row of the table."""
@@ -55,7 +59,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"| {self.name} | {self.slots} | {self.bare_ms:.2f} | {middle:.3f} ({low:.3f}-{high:.3f}) "
             f"| {self.noise[1]:.3f} ({self.noise[0]:.3f}-{self.noise[2]:.3f}) | {a_slot:+.1f} | {self.step_us:.1f} "
-            f"| {self.hooks} | {self.recompiles} |"
+            f"| {self.hooks} | {self.recompiles} | {self.first_s[0]:.1f}, {self.first_s[1]:.1f} |"
         )
 
 
@@ -87,14 +91,14 @@ class Runner:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-4)
         if wrapped:
             esper.wrap(self.model, sites=task.sites, compiled=compiled)
-        self.runs = torch.compile(self.model) if compiled else self.model
+        self.runs = cast(nn.Module, torch.compile(self.model)) if compiled else self.model
         self.session = None
         self.steps_us: list[float] = []
         if wrapped:
             folder = Path(ending.enter_context(tempfile.TemporaryDirectory()))
             self.session = ending.enter_context(
                 esper.attach(
-                    self.model,
+                    self.runs,
                     self.optimizer,
                     evaluate=lambda _: 0.0,
                     log="memory",
@@ -149,8 +153,9 @@ def compare(name: str, task: Task, *, compiled: bool, rounds: int, steps: int) -
     with ExitStack() as ending:
         torch._dynamo.reset()
         runners = [Runner(task, compiled=compiled, wrapped=wrapped, ending=ending) for wrapped in (False, False, True)]
+        first_s = [runner.train(1) for runner in runners]
         for runner in runners:
-            runner.train(10)
+            runner.train(9)
         warm, wrapped = counters["stats"]["unique_graphs"], runners[2]
         wrapped.steps_us.clear()
         found: list[list[float]] = [[], [], []]
@@ -168,6 +173,7 @@ def compare(name: str, task: Task, *, compiled: bool, rounds: int, steps: int) -
             step_us=statistics.median(wrapped.steps_us),
             hooks=hooks,
             recompiles=counters["stats"]["unique_graphs"] - warm,
+            first_s=(first_s[0], first_s[2]),
         )
 
 
@@ -180,7 +186,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = [f"- {name}: {what}" for name, what in machine().items()]
-    lines += ["", TABLE, "|---|---|---:|---:|---|---|---:|---:|---:|---:|"]
+    lines += ["", TABLE, "|---|---|---:|---:|---|---|---:|---:|---:|---:|---|"]
     for compiled in (False, True):
         for name, task in tasks().items():
             found = compare(name, task, compiled=compiled, rounds=options.rounds, steps=options.steps)

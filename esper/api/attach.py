@@ -56,6 +56,7 @@ from esper.api.session import Session
 from esper.api.settings import GrowthSettings, settings_of
 from esper.api.wrap import refuse_compiled, survey_of, wrapped_sites
 from esper.kasmina.doorway import declared
+from esper.kasmina.gatekeeper import keep_gate
 from esper.kasmina.planted import PLANTED
 from esper.kasmina.rules.seed import seed_rules
 from esper.kasmina.window import LossScale, unscaled
@@ -115,9 +116,10 @@ def attach(
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
-    if isinstance(model, OptimizedModule):
+    compiled = model if isinstance(model, OptimizedModule) else None
+    if compiled is not None:
         # What torch.compile returned; what was wrapped is inside.
-        model = model.get_submodule("_orig_mod")
+        model = compiled.get_submodule("_orig_mod")
     script = Script(
         model=model,
         optimizer=optimizer,
@@ -134,6 +136,8 @@ def attach(
     if controller not in (HEURISTIC, None):
         raise ControllerUnknown(controller, HEURISTIC)
     refuse_unless_free(model)
+    if compiled is not None:
+        keep_gate(model, compiled)
     place = Place.at(Path(folder))
     opened = open_named(log, place)
     place = place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs)
