@@ -19,7 +19,7 @@ from esper.leyline.v1.enums_pb2 import BLEND_MODE_CONVEX, BLEND_MODE_RESIDUAL
 from esper.leyline.v1.kernel_pb2 import KernelSpec
 from esper.leyline.v1.seed_pb2 import GerminateSeed
 from esper.urza.errors import BundleRefused
-from esper.urza.library import open_kernel
+from esper.urza.library import OpenedKernel, open_kernel
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -66,21 +66,54 @@ def sanity(command: GerminateSeed) -> dict[str, float]:
     return evidence | {"kind_supported": 1.0, "parameters_in_bounds": 1.0}
 
 
-def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> Opened:
+class Verified(msgspec.Struct, frozen=True):
+    """A kernel whose every byte was verified, built anew; or why it was refused."""
+
+    kernel_id: str
+    kernel: OpenedKernel | None
+    declared_parameters: int = 0
+    refused: BundleRefused | None = None
+
+
+def verified(place: Place, seed: Seed, kernel_id: str) -> Verified:
     """Read the bundle *kernel_id*, verify all of it before anything is parsed, and build *seed*'s module from it.
+
+    Safe in any thread: neither the host nor torch's random state is touched.
+    """
+    try:
+        spec = kernel_spec(seed)
+        # What the module returns at birth: nothing to add, or the activation itself.
+        returns = BLEND_MODE_RESIDUAL if adds(seed.blend_mode, seed.blend) else BLEND_MODE_CONVEX
+        kernel = open_kernel(
+            kernel_id, spec, fetch_from(place.blobs), verify_with(place.keys), build, blend_mode=returns
+        )
+    except BundleRefused as refused:
+        return Verified(kernel_id, None, refused=refused)
+    return Verified(kernel_id, kernel, parameter_count(seed.blueprint_id, seed.parameters, spec.shape))
+
+
+def inspected(host: nn.Module, seed: Seed, found: Verified) -> Opened:
+    """Prove that the module that was *found* has nothing in common with *host*. Training thread only.
+
+    Raises:
+        BundleRefused: with the reason; the module was not built.
+    """
+    kernel, shape = found.kernel, kernel_spec(seed).shape
+    if kernel is None or found.refused is not None:
+        raise found.refused or BundleRefused("missing_part", "nothing was read")
+    example = torch.zeros((2, *shape.input_size), dtype=getattr(torch, shape.dtype))
+    evidence = kernel.evidence | {
+        "parameter_mismatch": float(abs(kernel.parameter_count - found.declared_parameters)),
+        "shared_parameters": float(shared_parameters(kernel.module, host)),
+        "isolation_violations": float(violations(kernel.module, host, example)),
+    }
+    return Opened(found.kernel_id, kernel.module, kernel.weights_sha256, kernel.parameter_count, evidence)
+
+
+def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str) -> Opened:
+    """Read, verify, build and inspect the kernel *kernel_id* of *seed*, at once.
 
     Raises:
         BundleRefused: with the reason; the module was not built, or not used.
     """
-    spec = kernel_spec(seed)
-    # What the module returns at birth: nothing to add, or the activation itself.
-    returns = BLEND_MODE_RESIDUAL if adds(seed.blend_mode, seed.blend) else BLEND_MODE_CONVEX
-    kernel = open_kernel(kernel_id, spec, fetch_from(place.blobs), verify_with(place.keys), build, blend_mode=returns)
-    declared = parameter_count(seed.blueprint_id, seed.parameters, spec.shape)
-    example = torch.zeros((2, *spec.shape.input_size), dtype=getattr(torch, spec.shape.dtype))
-    evidence = kernel.evidence | {
-        "parameter_mismatch": float(abs(kernel.parameter_count - declared)),
-        "shared_parameters": float(shared_parameters(kernel.module, host)),
-        "isolation_violations": float(violations(kernel.module, host, example)),
-    }
-    return Opened(kernel_id, kernel.module, kernel.weights_sha256, kernel.parameter_count, evidence)
+    return inspected(host, seed, verified(place, seed, kernel_id))
