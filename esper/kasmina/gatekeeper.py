@@ -1,9 +1,9 @@
 """Opens and shuts the doorways of a compiled model, so that nothing is compiled when something begins to grow.
 
 While nobody lives in the model its doors are shut, and it runs the code that torch.compile makes of the bare model.
-Whenever that had to be compiled, the variant with open doors is compiled for the same arguments at once, by a
-rehearsal that training does not notice. Which variant runs depends on who lives in the model and on nothing else, so
-that a run that is resumed computes the same.
+Whenever one variant had to be compiled, the other is compiled for the same arguments at once, by a rehearsal that
+training does not notice. Which variant runs depends on who lives in the model and on nothing else, so that a run that
+is resumed computes the same.
 """
 
 import copy
@@ -20,7 +20,9 @@ from torch.autograd.grad_mode import _unsafe_preserve_version_counter  # pyright
 from torch.utils._pytree import tree_leaves, tree_map
 
 from esper.kasmina.doorway import Doors, doors_of
+from esper.kasmina.planted import planted_in
 from esper.kasmina.undisturbed import undisturbed
+from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 
 Runs = Callable[..., Any]
 
@@ -36,21 +38,27 @@ class Gatekeeper:
         self._model, self._open = model, open_
 
     def __call__(self, *args: object, **kwargs: object) -> object:
-        """Run the model, and rehearse if its bare variant was compiled for that."""
+        """Run the model, and rehearse the other variant if something was compiled for that."""
         doors = self.doors
         # Objects of the user's own, a cache for example, cannot be given to a rehearsal without its leaving a trace.
-        doors.open = doors.residents > 0 or not _plain(args) or not _plain(kwargs)
-        if doors.open:
-            return self._open(*args, **kwargs)
+        plain = _plain(args) and _plain(kwargs)
+        doors.open = opened = doors.residents > 0 or not plain
         before = graphs_compiled()
-        output = self.bare(*args, **kwargs)
-        if graphs_compiled() != before or (doors.passing and torch.is_grad_enabled()):
-            self._rehearse(args, kwargs)
+        output = self._open(*args, **kwargs) if opened else self.bare(*args, **kwargs)
+        compiled = graphs_compiled() != before
+        if compiled and plain and not (opened and self._keeps_seeds()):
+            self._rehearse(args, kwargs, opened=not opened)
+        elif doors.passing and not opened and torch.is_grad_enabled():
+            self._rehearse(args, kwargs, opened=True)
         return output
 
-    def _rehearse(self, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+    def _keeps_seeds(self) -> bool:
+        """Whether a seed lives here for good, so that the bare variant will not be asked for."""
+        return any(seed.stage == Stage.SEED_STAGE_FOSSILIZED for seed in planted_in(self._model).values())
+
+    def _rehearse(self, args: tuple[object, ...], kwargs: dict[str, object], *, opened: bool) -> None:
         given, named = cast("tuple[tuple[object, ...], dict[str, object]]", tree_map(_copy, (args, kwargs)))
-        self.doors.open = True
+        self.doors.open = opened
         try:
             with (
                 # The caller's graph has saved buffers: it may not find that they were written to and put back.
@@ -58,10 +66,10 @@ class Gatekeeper:
                 undisturbed(self._model),
                 attributes_kept(self._model),
             ):
-                self._backward(self._open(*given, **named))
+                self._backward(self._open(*given, **named) if opened else self.bare(*given, **named))
         finally:
-            self.doors.open = False
-        if torch.is_grad_enabled():
+            self.doors.open = not opened
+        if opened and torch.is_grad_enabled():
             for tell in tuple(self.doors.after_rehearsal):
                 tell()
 

@@ -99,6 +99,20 @@ def test_nothing_is_compiled_when_seeds_come_blend_and_go_on_any_kind_of_batch(b
     assert backend.count == counted > 0
 
 
+def test_a_host_in_which_seeds_live_from_the_start_is_ready_for_their_end(backend: Compilations):
+    model = wrap(Host(), ["conv"], probe=digits(8)[0], compiled=True)
+    compiled, slot = gated(model, backend), slot_in(model)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    plant(slot)
+    epoch(compiled, optimizer, slot)
+    counted = backend.count
+    assert slot.measured()["weights_moved"]
+    slot.remove()
+    epoch(compiled, optimizer)
+    assert backend.count == counted > 0
+    assert backend.pieces(compiled.train(), digits(16)[0]) == 1
+
+
 def test_a_dormant_host_runs_in_one_piece_and_again_when_its_last_seed_has_gone(backend: Compilations):
     model = wrap(Host().eval(), ["conv", ("conv", "head")], probe=digits(8)[0], compiled=True)
     compiled, slot, images = gated(model, backend), slot_in(model), digits(8)[0]
