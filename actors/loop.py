@@ -5,6 +5,7 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -19,6 +20,8 @@ class BackgroundLoop:
     """
 
     def __init__(self, name: str = "esper-loop") -> None:
+        # Seconds that callers have waited here for results.
+        self.waited_s = 0.0
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -63,7 +66,15 @@ class BackgroundLoop:
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("the loop's own thread cannot wait for itself: await the coroutine instead")
-        future = self.spawn(work)
+        return self.wait(self.spawn(work), timeout_s)
+
+    def wait(self, future: "Future[Result]", timeout_s: float | None = None) -> Result:
+        """Return the result of work that was spawned, waiting at most *timeout_s* seconds. Not from the loop's thread.
+
+        Raises:
+            TimeoutError: it took longer; the work has been cancelled, and what it did until then stays done.
+        """
+        began = perf_counter()
         try:
             return future.result(timeout_s)
         except FutureTimeoutError:
@@ -74,6 +85,8 @@ class BackgroundLoop:
         except KeyboardInterrupt:
             future.cancel()
             raise
+        finally:
+            self.waited_s += perf_counter() - began
 
     def stop(self, timeout_s: float = 30.0) -> None:
         """Cancel every task, let each clean up, and end the thread; stopping twice is harmless.

@@ -1,7 +1,8 @@
 """Asking Urza for a kernel long before it is needed, and hearing what became of it."""
 
-from collections.abc import Sequence
-from typing import TypeAlias
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from actors.clock import Clock
 from actors.ids import derived_id
@@ -9,9 +10,19 @@ from actors.place import Log
 from actors.streams import kernel_stream, seed_stream
 from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected, KernelSpec, OwnKernel, RequestKernel
 from esper.leyline.v1.seed_pb2 import SeedGerminated
+from eventstore.errors import StoreUnavailable
 from eventstore.store import CommandRecord, Recorded
 
 KernelAnswer: TypeAlias = KernelRegistered | KernelRejected
+Opened = TypeVar("Opened")
+
+
+class Fetched(NamedTuple, Generic[Opened]):
+    """What Urza has answered, as it was recorded, and what was read; None if she rejected the kernel."""
+
+    answer: KernelAnswer
+    told: Recorded
+    opened: Opened | None
 
 
 class Prefetch:
@@ -65,6 +76,30 @@ class Prefetch:
             if recorded.stream == stream and (answer := _last_answer([recorded])) is not None:
                 return answer
         raise AssertionError("follow ends only when it is closed")
+
+    async def fetch(
+        self,
+        seed_id: str,
+        spec: KernelSpec,
+        key: str,
+        read: Callable[[str], Opened],
+        ask_within_s: float,
+        own: OwnKernel | None = None,
+    ) -> Fetched[Opened]:
+        """Ask, wait for the answer, and let *read* make something of the kernel's id, in a thread of its own.
+
+        Raises:
+            StoreUnavailable: the log did not answer; not known whether the request was queued.
+            LogFull: it was not.
+        """
+        try:
+            async with asyncio.timeout(ask_within_s):
+                await self.ask(seed_id, spec, key, own)
+        except TimeoutError as late:
+            raise StoreUnavailable("asking for a kernel", f"no answer within {ask_within_s} s") from late
+        answer, told = await self.answer(key)
+        opened = None if isinstance(answer, KernelRejected) else await asyncio.to_thread(read, answer.kernel_id)
+        return Fetched(answer, told, opened)
 
 
 def _last_answer(events: Sequence[Recorded]) -> tuple[KernelAnswer, Recorded] | None:

@@ -1,11 +1,15 @@
 """What dormant sites cost a training step: a wrapped model beside a bare one. Run: python -m bench.dormant
 
 Both train the same steps in turns, a few at a time; a second bare model shows how much of a ratio is noise. The step is
-forward, backward and optimizer; what `session.step` takes is told apart.
+forward, backward and optimizer; what `session.step` takes is told apart. "CPU" is the same ratio of the process's CPU
+time. What one slot costs is too little to be seen in a step: it is measured on a narrow model that is all sites.
+The first call is timed with an empty compiler cache.
 """
 
 import argparse
 import copy
+import math
+import resource
 import statistics
 import sys
 import tempfile
@@ -14,18 +18,25 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FunctionType
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
+from torch._inductor.utils import fresh_cache
 
 import esper
 from bench.measuring import insert, machine
 
-TABLE = "| model | mode | slots | bare ms | wrapped / bare | noise | us a slot | step() us | hooks | recompiles |"
+TABLE = (
+    "| model | mode | slots | bare ms | wrapped / bare | noise | CPU | noise | step() us | hooks | recompiles "
+    "| CPU s of the first call, bare and wrapped |"
+)
+
+
+NARROW = 32
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -44,18 +55,22 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     bare_ms: float
     ratio: tuple[float, float, float]
     noise: tuple[float, float, float]
+    cpu: tuple[float, float, float]
+    cpu_noise: tuple[float, float, float]
     step_us: float
     hooks: int
     recompiles: int
+    first_s: tuple[float, float]
 
     def line(self) -> str:
         """Return the row of the table."""
-        a_slot = (self.ratio[1] - 1) * self.bare_ms * 1000 / self.slots
-        low, middle, high = self.ratio
+        middles = " | ".join(
+            f"{middle:.3f} ({low:.3f}-{high:.3f})"
+            for low, middle, high in (self.ratio, self.noise, self.cpu, self.cpu_noise)
+        )
         return (
-            f"| {self.name} | {self.slots} | {self.bare_ms:.2f} | {middle:.3f} ({low:.3f}-{high:.3f}) "
-            f"| {self.noise[1]:.3f} ({self.noise[0]:.3f}-{self.noise[2]:.3f}) | {a_slot:+.1f} | {self.step_us:.1f} "
-            f"| {self.hooks} | {self.recompiles} |"
+            f"| {self.name} | {self.slots} | {self.bare_ms:.2f} | {middles} | {self.step_us:.1f} "
+            f"| {self.hooks} | {self.recompiles} | {self.first_s[0]:.1f}, {self.first_s[1]:.1f} |"
         )
 
 
@@ -79,6 +94,20 @@ def tasks() -> dict[str, Task]:
     }
 
 
+class Seconds(NamedTuple):
+    """What something took: on the clock, and of the CPU."""
+
+    wall: float
+    cpu: float
+
+
+class Rounds(NamedTuple):
+    """What one model took, round by round."""
+
+    wall: list[float]
+    cpu: list[float]
+
+
 class Runner:
     """One model that is trained some steps at a time."""
 
@@ -87,14 +116,14 @@ class Runner:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-4)
         if wrapped:
             esper.wrap(self.model, sites=task.sites, compiled=compiled)
-        self.runs = torch.compile(self.model) if compiled else self.model
+        self.runs = cast(nn.Module, torch.compile(self.model)) if compiled else self.model
         self.session = None
         self.steps_us: list[float] = []
         if wrapped:
             folder = Path(ending.enter_context(tempfile.TemporaryDirectory()))
             self.session = ending.enter_context(
                 esper.attach(
-                    self.model,
+                    self.runs,
                     self.optimizer,
                     evaluate=lambda _: 0.0,
                     log="memory",
@@ -105,22 +134,22 @@ class Runner:
             )
             self.slots = len(self.session.slots)
 
-    def train(self, steps: int) -> float:
+    def train(self, steps: int) -> Seconds:
         """Return the seconds that each of *steps* took; what the session took is kept apart."""
-        taken = 0.0
+        taken, worked = 0.0, 0.0
         for _ in range(steps):
-            began = time.perf_counter()
+            began, working = time.perf_counter(), cpu_seconds()
             output = self.runs(self.task.batch)
             loss = F.cross_entropy(output.flatten(0, -2), torch.zeros(output.numel() // 10, dtype=torch.long))
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             ended = time.perf_counter()
-            taken += ended - began
+            taken, worked = taken + ended - began, worked + cpu_seconds() - working
             if self.session is not None:
                 self.session.step(loss)
                 self.steps_us.append((time.perf_counter() - ended) * 1e6)
-        return taken / steps
+        return Seconds(taken / steps, worked / steps)
 
 
 def fresh(task: Task) -> nn.Module:
@@ -138,37 +167,88 @@ def fresh(task: Task) -> nn.Module:
     return model
 
 
-def quartiles(ratios: list[float]) -> tuple[float, float, float]:
-    """Return the lower quartile, the median and the upper one."""
-    low, middle, high = statistics.quantiles(ratios, n=4)
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of the compilers that it has run."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def quartiles(mine: list[float], others: list[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper one of the ratios, round by round."""
+    low, middle, high = statistics.quantiles([one / other for one, other in zip(mine, others, strict=True)], n=4)
     return low, middle, high
 
 
 def compare(name: str, task: Task, *, compiled: bool, rounds: int, steps: int) -> Found:
     """Train two bare models and a wrapped one in turns."""
     with ExitStack() as ending:
-        torch._dynamo.reset()
+        torch._dynamo.reset()  # pyright: ignore[reportPrivateUsage]
         runners = [Runner(task, compiled=compiled, wrapped=wrapped, ending=ending) for wrapped in (False, False, True)]
+        first_s = [first_call(runner) for runner in runners]
         for runner in runners:
-            runner.train(10)
+            runner.train(9)
         warm, wrapped = counters["stats"]["unique_graphs"], runners[2]
         wrapped.steps_us.clear()
-        found: list[list[float]] = [[], [], []]
+        found: list[list[Seconds]] = [[], [], []]
         for turn in range(rounds):
             for index in [(turn + offset) % 3 for offset in range(3)]:
                 found[index].append(runners[index].train(steps))
+        bare, other, ours = (Rounds([one.wall for one in each], [one.cpu for one in each]) for each in found)
         tables = ("_forward_hooks", "_forward_pre_hooks")
         hooks = sum(len(module.__dict__[table]) for module in wrapped.model.modules() for table in tables)
         return Found(
             name=f"{name} | {'compiled' if compiled else 'eager'}",
             slots=wrapped.slots,
-            bare_ms=statistics.median(found[0]) * 1000,
-            ratio=quartiles([mine / bare for mine, bare in zip(found[2], found[0], strict=True)]),
-            noise=quartiles([other / bare for other, bare in zip(found[1], found[0], strict=True)]),
+            bare_ms=statistics.median(bare.wall) * 1000,
+            ratio=quartiles(ours.wall, bare.wall),
+            noise=quartiles(other.wall, bare.wall),
+            cpu=quartiles(ours.cpu, bare.cpu),
+            cpu_noise=quartiles(other.cpu, bare.cpu),
             step_us=statistics.median(wrapped.steps_us),
             hooks=hooks,
             recompiles=counters["stats"]["unique_graphs"] - warm,
+            first_s=(first_s[0], first_s[2]),
         )
+
+
+def first_call(runner: Runner) -> float:
+    """Make the first step with an empty compiler cache; return the CPU seconds that it took, compilers included."""
+    with fresh_cache():
+        return runner.train(1).cpu
+
+
+class Narrow(nn.Module):
+    """Layers of one number each, of which every one is a site: little else than what a slot costs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(1, 1) for _ in range(NARROW))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        for layer in self.layers:
+            batch = layer(batch)
+        return batch
+
+
+def slot_us(*, compiled: bool) -> tuple[float, float]:
+    """Return what one dormant slot adds to a forward pass without gradients, and what a second bare model does."""
+    task = Task(Narrow, [f"layers.{index}" for index in range(NARROW)], torch.randn(1, 1))
+    with ExitStack() as ending, torch.no_grad():
+        torch._dynamo.reset()  # pyright: ignore[reportPrivateUsage]
+        runners = [Runner(task, compiled=compiled, wrapped=wrapped, ending=ending) for wrapped in (False, False, True)]
+        for runner in runners:
+            # The first pass with gradients is the one in which the sites are looked at.
+            with torch.enable_grad():
+                runner.runs(task.batch)
+        best = [math.inf] * 3
+        for turn in range(-5, 400):
+            for index, runner in enumerate(runners):
+                began = time.perf_counter()
+                for _ in range(10):
+                    runner.runs(task.batch)
+                if turn >= 0:
+                    best[index] = min(best[index], (time.perf_counter() - began) / 10 * 1e6)
+        return (best[2] - best[0]) / NARROW, (best[1] - best[0]) / NARROW
 
 
 def main() -> None:
@@ -180,11 +260,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = [f"- {name}: {what}" for name, what in machine().items()]
-    lines += ["", TABLE, "|---|---|---:|---:|---|---|---:|---:|---:|---:|"]
+    lines += ["", TABLE, "|---|---|---:|---:|---|---|---|---|---:|---:|---:|---|"]
     for compiled in (False, True):
         for name, task in tasks().items():
             found = compare(name, task, compiled=compiled, rounds=options.rounds, steps=options.steps)
             lines.append(found.line())
+    lines += [""]
+    for compiled in (False, True):
+        added, noise = slot_us(compiled=compiled)
+        mode = "compiled" if compiled else "eager"
+        lines.append(f"- a dormant slot, {mode}: {added:+.2f} us a forward pass; a second bare model: {noise:+.2f} us")
     sys.stdout.write("\n".join(lines) + "\n")
     if options.markdown:
         insert("\n".join(lines), "dormant", Path(options.markdown))

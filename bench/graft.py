@@ -3,6 +3,10 @@
 Two tables. Surgery: what is done to the modules themselves, beside the same done with `peft` (a LoRA adapter put on one
 layer, unloaded, merged), where peft can be imported. Commands: the whole way through a session on a running stack, that
 is until the decision is on disk and the model has changed; and the steps at which a kernel is loaded.
+
+"Whole" is all that the training thread spends, "stall" the same without what it waits for the log's acknowledgement
+and for the forge, "CPU" the thread's own work. The control is arithmetic that changes nothing: what it takes at worst,
+the machine takes.
 """
 
 import argparse
@@ -12,10 +16,10 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +40,7 @@ from esper.leyline.v1.enums_pb2 import ALPHA_CURVE_LINEAR, BLEND_MODE_RESIDUAL
 
 BLOCKS, WIDTH, RANK = 25, 64, 8
 LOW_RANK = "BP-PROJ-LoRA-64"
+LOADS, AFTER = "the step at which its kernel is loaded", "the step after that"
 SITES = [f"blocks.{index}" for index in range(BLOCKS)]
 
 # The gates are not what is timed: the operator vouches for every number that they ask for.
@@ -68,27 +73,54 @@ class ResMLP(nn.Module):
         return self.head(batch)
 
 
+class Taken(NamedTuple):
+    """What one thing took, in milliseconds."""
+
+    whole: float
+    stall: float
+    cpu: float
+
+
 class Stalls:
-    """What was timed, in milliseconds, by what it was."""
+    """What was timed, by what it was."""
 
     def __init__(self) -> None:
-        self.ms = defaultdict[str, list[float]](list)
+        self.taken = defaultdict[str, list[Taken]](list)
 
     @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        """Note how long the block takes."""
-        began = time.perf_counter()
+    def timed(self, what: str, session: Session | None = None) -> Generator[None]:
+        """Note how long the block takes; what *session* waits in it is told apart."""
+        waited = session.waited_s if session else 0.0
+        cpu, began = time.thread_time(), time.perf_counter()
         yield
-        self.ms[what].append((time.perf_counter() - began) * 1000)
+        whole, own = time.perf_counter() - began, time.thread_time() - cpu
+        waiting = session.waited_s - waited if session else 0.0
+        self.taken[what].append(Taken(whole * 1000, (whole - waiting) * 1000, own * 1000))
 
     def table(self) -> list[str]:
         """Return a row for each."""
-        lines = ["| what | times | median ms | p99 ms | worst ms |", "|---|---:|---:|---:|---:|"]
-        for what, found in self.ms.items():
-            p99 = statistics.quantiles(found, n=100)[98]
-            middle = statistics.median(found)
-            lines.append(f"| {what} | {len(found)} | {middle:.3f} | {p99:.3f} | {max(found):.3f} |")
+        lines = [
+            "| what | times | whole: median, p99 ms | stall: median ms | p99 ms | worst ms | CPU: median ms | p99 ms |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|",
+        ]
+        for what, found in self.taken.items():
+            whole, stall, cpu = (_middle_and_p99(list(each)) for each in zip(*found, strict=True))
+            worst = max(taken.stall for taken in found)
+            lines.append(
+                f"| {what} | {len(found)} | {whole[0]:.2f}, {whole[1]:.2f} | {stall[0]:.3f} | {stall[1]:.3f} "
+                f"| {worst:.3f} | {cpu[0]:.3f} | {cpu[1]:.3f} |"
+            )
         return lines
+
+
+def _middle_and_p99(found: list[float]) -> tuple[float, float]:
+    return statistics.median(found), statistics.quantiles(found, n=100, method="inclusive")[98]
+
+
+def control(stalls: Stalls) -> None:
+    """Time about half a millisecond of plain arithmetic."""
+    with stalls.timed("control: arithmetic"):
+        sum(number * number for number in range(6000))
 
 
 def trained(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
@@ -112,6 +144,7 @@ def surgery(stalls: Stalls, rounds: int) -> None:
             module = build(LOW_RANK, {"rank": float(RANK)}, slot.shape, 1)
             with stalls.timed("germination: plant a seed that is built"):
                 slot.plant(module, mode=BLEND_MODE_RESIDUAL, learning_rate=lambda: 1e-3, init_seed=1)
+            control(stalls)
             slot.step(1)
             with stalls.timed("alpha change: begin a ramp"):
                 slot.begin_blending(Ramp(1, 0, 1.0, 1.0, ALPHA_CURVE_LINEAR))
@@ -165,20 +198,20 @@ def one_life(stalls: Stalls, session: Session, train: Callable[[], Tensor]) -> N
     """Grow at every slot of the session, and cull one half and keep the other."""
 
     def step(what: str) -> None:
-        with stalls.timed(what):
+        with stalls.timed(what, session):
             session.step(train())
 
     step("the first step")
     for _ in range(BLOCKS):
         step("a step without a change")
     for slot in session.slots.values():
-        with stalls.timed("germinate"):
+        with stalls.timed("germinate", session):
             accept(slot.germinate(LOW_RANK, rank=RANK))
-        step("the step at which its kernel is loaded")
-        step("the step after that")
+        step(LOADS)
+        step(AFTER)
     step("a step with 25 seeds in training")
     for slot in session.slots.values():
-        with stalls.timed("blend"):
+        with stalls.timed("blend", session):
             accept(slot.blend(slot.measured() | VOUCHED, steps=1))
     for _ in range(2):
         step("a step with 25 seeds blended")
@@ -186,7 +219,7 @@ def one_life(stalls: Stalls, session: Session, train: Callable[[], Tensor]) -> N
     session.end_epoch()
     for index, slot in enumerate(session.slots.values()):
         if index % 2:
-            with stalls.timed("cull"):
+            with stalls.timed("cull", session):
                 accept(slot.cull())
         else:
             accept(slot.shadow(slot.measured() | VOUCHED))
@@ -194,16 +227,22 @@ def one_life(stalls: Stalls, session: Session, train: Callable[[], Tensor]) -> N
         session.step(train())
     for index, slot in enumerate(session.slots.values()):
         if index % 2 == 0:
-            with stalls.timed("fossilize"):
+            with stalls.timed("fossilize", session):
                 accept(slot.fossilize(slot.measured() | VOUCHED))
 
 
-def loading(stalls: Stalls) -> str:
+def loading(stalls: Stalls) -> list[str]:
     """Say how much longer a step is at which a kernel is loaded than the step after it, with the same seeds."""
-    pairs = zip(stalls.ms["the step at which its kernel is loaded"], stalls.ms["the step after that"], strict=True)
-    ratios = [loaded / after for loaded, after in pairs]
-    found = f"median {statistics.median(ratios):.2f}, worst {max(ratios):.2f}"
-    return f"- a step that loads a kernel / the step after it: {found}"
+    loads, afters = stalls.taken[LOADS], stalls.taken[AFTER]
+    lines: list[str] = []
+    for name in Taken._fields:
+        ratios = [getattr(one, name) / getattr(other, name) for one, other in zip(loads, afters, strict=True)]
+        middle, p99 = _middle_and_p99(ratios)
+        lines.append(
+            f"- a step that loads a kernel / the step after it, {name}: median {middle:.2f}, p99 {p99:.2f}, "
+            f"worst {max(ratios):.2f}"
+        )
+    return lines
 
 
 def accept(outcome: Outcome) -> None:
@@ -233,7 +272,7 @@ def main() -> None:
             commands(whole, place, options.rounds)
         finally:
             down(place)
-    lines += ["", *whole.table(), "", loading(whole)]
+    lines += ["", *whole.table(), "", *loading(whole)]
     sys.stdout.write("\n".join(lines) + "\n")
     if options.markdown:
         insert("\n".join(lines), "graft", Path(options.markdown))

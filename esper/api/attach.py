@@ -61,6 +61,7 @@ from esper.api.session import NOBODY, Session
 from esper.api.settings import GrowthSettings, settings_of
 from esper.api.wrap import refuse_compiled, survey_of, wrapped_sites
 from esper.kasmina.doorway import declared
+from esper.kasmina.gatekeeper import keep_gate
 from esper.kasmina.planted import PLANTED
 from esper.kasmina.ranks import ProcessRanks
 from esper.kasmina.rules.seed import seed_rules
@@ -124,9 +125,10 @@ def attach(
         StackNotReady, StoreUnavailable: the log cannot be reached.
     """
     configure_if_unset()
-    if isinstance(model, OptimizedModule):
+    compiled = model if isinstance(model, OptimizedModule) else None
+    if compiled is not None:
         # What torch.compile returned; what was wrapped is inside.
-        model = model.get_submodule("_orig_mod")
+        model = compiled.get_submodule("_orig_mod")
     ranks, model = ranks_of(model), host_of(model)
     script = Script(
         model=model,
@@ -145,6 +147,8 @@ def attach(
     if controller not in (HEURISTIC, None):
         raise ControllerUnknown(controller, HEURISTIC)
     refuse_unless_free(model)
+    if compiled is not None:
+        keep_gate(model, compiled)
     again = retrain or os.environ.get(RUN_VARIABLE)
     if isinstance(ranks, ProcessRanks):
         if log == MEMORY or again:

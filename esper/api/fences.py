@@ -16,8 +16,9 @@ from actors.trainer import Answer, Fence, Trainer
 from esper.api.brake import Brake
 from esper.api.errors import KernelLost
 from esper.api.growth import Growth
-from esper.api.kernels import Opened, kernel_spec, open_verified, own_kernel
+from esper.api.kernels import Opened, inspected, kernel_spec, open_verified, own_kernel
 from esper.api.memory import Memory
+from esper.api.prefetching import Prefetching
 from esper.api.rollbacks import Rollbacks
 from esper.api.settings import GrowthSettings
 from esper.api.tally import Tally
@@ -90,6 +91,7 @@ class Fences:
         self._made: dict[str, OwnKernel | None] = {}
         self._memory = Memory(growth, settings.kernels)
         self._evicted: list[Eviction] = []
+        self._kernels = Prefetching(loop, trainer.kernels, place, growth.kernels, settings.decision_wait_s)
 
     def call(self, work: Coroutine[Any, Any, Result], wait_s: float | None = None) -> Result:
         """Run *work* on the background loop and wait for it, at most `decision_wait_s` unless told otherwise."""
@@ -99,6 +101,11 @@ class Fences:
     def events_written(self) -> int:
         """Events that this process has added to the log for this run."""
         return self._trainer.events_written
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds that training has waited for the log and for kernels."""
+        return self._loop.waited_s
 
     @property
     def waiting(self) -> int:
@@ -149,6 +156,7 @@ class Fences:
             self.tally.rollbacks_full += 1
         self.tally.restore_s = perf_counter() - began
         self._opened.clear()
+        self._kernels.cancel_all()
         return True
 
     def at_step(self, at: Moment) -> None:
@@ -312,7 +320,7 @@ class Fences:
         self._trainer.backlog.show(change)
         if any(isinstance(event, SeedGerminated) for event in change.messages):
             self.tally.kernels_asked += 1
-            self._ask_for_kernel(change.seed_id)
+            self._order_kernel(change.seed_id)
 
     def _seedling(self, change: Change) -> Seedling | None:
         attached = next((event for event in change.messages if isinstance(event, KernelAttached)), None)
@@ -328,16 +336,17 @@ class Fences:
             return self._growth.seedling(seed_id, opened.module)
         return self._growth.seedling(seed_id, transit.landed())
 
-    def _ask_for_kernel(self, seed_id: str) -> None:
-        """Ask early, so that the forge works while the host trains; asked again before waiting."""
-        seed = self._growth.seeds[seed_id]
+    def _order_kernel(self, seed_id: str) -> None:
+        """Ask early, so that the forge works, and the kernel is read and verified, while the host trains."""
         try:
-            spec = kernel_spec(seed)
-            made = self._own_kernel(spec, seed.kernel_key)
+            self._order(seed_id)
         except BundleRefused:
             # Refused with its reason when the kernel is due; until then there is nothing to ask for.
             return
-        self._try(lambda: self.call(self._trainer.kernels.ask(seed_id, spec, seed.kernel_key, made)))
+
+    def _order(self, seed_id: str) -> None:
+        seed = self._growth.seeds[seed_id]
+        self._kernels.order(seed_id, seed, self._own_kernel(kernel_spec(seed), seed.kernel_key))
 
     def _open(self, seed: Seed, kernel_id: str) -> Opened:
         return open_verified(self._place, self._model, seed, kernel_id, self._growth.kernels)
@@ -371,20 +380,18 @@ class Fences:
         seed = self._growth.seeds[seed_id]
         purpose, kernel_id, cause, trace = f"kernel/g{seed.generation}", "", "", ""
         try:
-            self._own_kernel(kernel_spec(seed), seed.kernel_key)
-            self._ask_for_kernel(seed_id)
-            if self.closed_because:
-                return None
-            answer, told = self.call(self._trainer.kernels.answer(seed.kernel_key), self._settings.kernel_wait_s)
-            kernel_id, cause, trace = answer.kernel_id, told.event_id, told.context.traceparent
-            if isinstance(answer, KernelRejected):
-                refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason="rejected", detail=answer.reason)
+            self._order(seed_id)
+            found = self._kernels.fetched(seed_id, self._settings.kernel_wait_s)
+            kernel_id, cause, trace = found.answer.kernel_id, found.told.event_id, found.told.context.traceparent
+            if isinstance(found.answer, KernelRejected) or found.opened is None:
+                why = found.answer.reason if isinstance(found.answer, KernelRejected) else ""
+                refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason="rejected", detail=why)
                 return Due(refusal, purpose, cause, trace)
             if scarce := self._memory.denies(seed_id):
                 refusal = RefuseKernel(at=at, kernel_id=kernel_id, reason="memory_denied", detail=scarce)
                 return Due(refusal, purpose, cause, trace)
-            opened = self._open(seed, kernel_id)
-        except StoreUnavailable as error:
+            opened = inspected(self._model, seed, found.opened, self._growth.kernels)
+        except (StoreUnavailable, LogFull) as error:
             self.closed_because = str(error)
             return None
         except TimeoutError:

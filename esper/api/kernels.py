@@ -20,10 +20,10 @@ from esper.leyline.v1.kernel_pb2 import KernelSpec, OwnKernel
 from esper.leyline.v1.seed_pb2 import GerminateSeed
 from esper.tezzeret.errors import ForgeFailed
 from esper.tezzeret.handmade import make
-from esper.urza.bundle import unpack
+from esper.urza.bundle import OpenedBundle, unpack
 from esper.urza.cache import KernelCache
 from esper.urza.errors import BundleRefused
-from esper.urza.library import build_kernel
+from esper.urza.library import OpenedKernel, build_kernel
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -91,27 +91,67 @@ def sanity(command: GerminateSeed) -> dict[str, float]:
     return evidence | {"kind_supported": 1.0, "parameters_in_bounds": 1.0}
 
 
-def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str, cache: KernelCache) -> Opened:
+class Verified(msgspec.Struct, frozen=True):
+    """A kernel whose every byte was verified, built anew unless its blueprint is the user's; or why it was refused."""
+
+    kernel_id: str
+    bundle: OpenedBundle | None = None
+    built: tuple[OpenedKernel, int] | None = None
+    refused: BundleRefused | None = None
+
+
+def verified(place: Place, seed: Seed, kernel_id: str, cache: KernelCache) -> Verified:
     """Read the bundle *kernel_id*, verify all of it before anything is parsed, and build *seed*'s module from it.
+
+    Safe in any thread: neither the host nor torch's random state is touched, *cache* is only looked at, and a user's
+    own code is left to the training thread.
+    """
+    try:
+        bundle = cache.at_hand(kernel_id) or unpack(kernel_id, fetch_from(place.blobs), verify_with(place.keys))
+        own = registered(seed.blueprint_id) is not None
+        return Verified(kernel_id, bundle, None if own else _built(bundle, seed))
+    except BundleRefused as refused:
+        return Verified(kernel_id, refused=refused)
+
+
+def _built(bundle: OpenedBundle, seed: Seed) -> tuple[OpenedKernel, int]:
+    """Return a module of its own for *seed*, and how many parameters its blueprint declares."""
+    spec = kernel_spec(seed)
+    # What the module returns at birth: nothing to add, or the activation itself.
+    returns = BLEND_MODE_RESIDUAL if adds(seed.blend_mode, seed.blend) else BLEND_MODE_CONVEX
+    try:
+        kernel = build_kernel(bundle, spec, build, blend_mode=returns)
+    except BlueprintRefused as refused:
+        raise BundleRefused("guard_mismatch", str(refused)) from refused
+    return kernel, parameter_count(seed.blueprint_id, seed.parameters, spec.shape)
+
+
+def inspected(host: nn.Module, seed: Seed, found: Verified, cache: KernelCache) -> Opened:
+    """Prove that the module that was *found* has nothing in common with *host*. Training thread only.
+
+    Raises:
+        BundleRefused: with the reason; the module was not built, or not used.
+    """
+    bundle, shape = found.bundle, kernel_spec(seed).shape
+    if bundle is None:
+        raise found.refused or BundleRefused("missing_part", "nothing was read")
+    cache.use(found.kernel_id, bundle)
+    kernel, declared = found.built or _built(bundle, seed)
+    example = torch.zeros((2, *shape.input_size), dtype=getattr(torch, shape.dtype))
+    evidence = kernel.evidence | {
+        "parameter_mismatch": float(abs(kernel.parameter_count - declared)),
+        "shared_parameters": float(shared_parameters(kernel.module, host)),
+        "isolation_violations": float(violations(kernel.module, host, example)),
+    }
+    return Opened(found.kernel_id, kernel.module, kernel.weights_sha256, kernel.parameter_count, evidence)
+
+
+def open_verified(place: Place, host: nn.Module, seed: Seed, kernel_id: str, cache: KernelCache) -> Opened:
+    """Read, verify, build and inspect the kernel *kernel_id* of *seed*, at once.
 
     What *cache* holds was verified in this process. Each call builds a module that nobody else has.
 
     Raises:
         BundleRefused: with the reason; the module was not built, or not used.
     """
-    spec = kernel_spec(seed)
-    # What the module returns at birth: nothing to add, or the activation itself.
-    returns = BLEND_MODE_RESIDUAL if adds(seed.blend_mode, seed.blend) else BLEND_MODE_CONVEX
-    try:
-        bundle = cache.open(kernel_id, lambda: unpack(kernel_id, fetch_from(place.blobs), verify_with(place.keys)))
-        kernel = build_kernel(bundle, spec, build, blend_mode=returns)
-    except BlueprintRefused as refused:
-        raise BundleRefused("guard_mismatch", str(refused)) from refused
-    declared = parameter_count(seed.blueprint_id, seed.parameters, spec.shape)
-    example = torch.zeros((2, *spec.shape.input_size), dtype=getattr(torch, spec.shape.dtype))
-    evidence = kernel.evidence | {
-        "parameter_mismatch": float(abs(kernel.parameter_count - declared)),
-        "shared_parameters": float(shared_parameters(kernel.module, host)),
-        "isolation_violations": float(violations(kernel.module, host, example)),
-    }
-    return Opened(kernel_id, kernel.module, kernel.weights_sha256, kernel.parameter_count, evidence)
+    return inspected(host, seed, verified(place, seed, kernel_id, cache), cache)

@@ -96,6 +96,11 @@ class Session:
         return self._fences.events_written
 
     @property
+    def waited_s(self) -> float:
+        """Seconds that training has waited for the log and for kernels since the session began."""
+        return self._fences.waited_s
+
+    @property
     def stages(self) -> dict[str, str]:
         """The stage of every slot by its label: "dormant", "training", ..."""
         return {

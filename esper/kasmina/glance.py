@@ -1,19 +1,30 @@
 """Learning what flows through sites, from a probe batch or from the first training pass."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast
 
 import torch
 from torch import nn
 
-from esper.kasmina.doorway import Doorway, declared
+from esper.kasmina.doorway import Doorway, doors_of
 from esper.kasmina.errors import CompiledHost, HostUnseen, SiteUnusable
 from esper.kasmina.slot import Slot
 from esper.kasmina.tap import Removable, Tap
 from esper.kasmina.undisturbed import undisturbed
 
 TABLES = ("_forward_hooks", "_forward_pre_hooks")
+
+
+class _Told:
+    """A listener among others; goes away with `remove`."""
+
+    def __init__(self, listeners: list[Callable[[], None]], listener: Callable[[], None]) -> None:
+        self._listeners, self._listener = listeners, listener
+        listeners.append(listener)
+
+    def remove(self) -> None:
+        self._listeners.remove(self._listener)
 
 
 class Glance:
@@ -25,7 +36,10 @@ class Glance:
         for slot in slots:
             slot.open_window(0)
         self._handles: list[Removable] = []
-        if not declared(model):
+        doors = doors_of(model)
+        if doors is not None:
+            self._handles.append(_Told(doors.after_rehearsal, self.close))
+        else:
             # Last of the model's hooks, so that the slots' own have done their work.
             self._handles.append(model.register_forward_hook(self._ended))
 

@@ -66,9 +66,14 @@ class Removable(Protocol):
 
 
 class Tap:
-    """Hooks at a site. *visit* gets each pass; what it returns replaces the host's activation, None leaves it."""
+    """Hooks at a site. *visit* gets each pass; what it returns replaces the host's activation, None leaves it.
 
-    def __init__(self, model: nn.Module, site: Site, visit: Callable[[Crossing], Tensor | None]) -> None:
+    *passing*: it need not see each, one rehearsal of a compiled model will do.
+    """
+
+    def __init__(
+        self, model: nn.Module, site: Site, visit: Callable[[Crossing], Tensor | None], *, passing: bool = False
+    ) -> None:
         self.exit = model.get_submodule(site.exit_module)
         self.traced = False
         self._visit = visit
@@ -79,9 +84,9 @@ class Tap:
         # One for forward passes and one for recomputations in backward passes.
         self._entered = {False: _Entered(), True: _Entered()}
         self._before: tuple[str, Tensor | None] = ("", None)
-        self._handles: list[Removable] = [_leaving(model, site.exit_module, self._on_exit)]
+        self._handles: list[Removable] = [_leaving(model, site.exit_module, self._on_exit, passing)]
         if self._span:
-            self._handles.append(_entering(model, site.entry_module, self._on_entry))
+            self._handles.append(_entering(model, site.entry_module, self._on_entry, passing))
 
     def remove(self) -> None:
         """Take the hooks off."""
@@ -174,17 +179,17 @@ class _Entered:
         return given, ""
 
 
-def _leaving(model: nn.Module, name: str, visitor: Callable[..., object]) -> Removable:
+def _leaving(model: nn.Module, name: str, visitor: Callable[..., object], passing: bool) -> Removable:
     doorway = doorway_at(model, name)
     if doorway is not None:
-        return Place(doorway.leaving, visitor)
+        return Place(doorway.doors, doorway.leaving, visitor, passing=passing)
     return model.get_submodule(name).register_forward_hook(visitor)
 
 
-def _entering(model: nn.Module, name: str, visitor: Callable[..., None]) -> Removable:
+def _entering(model: nn.Module, name: str, visitor: Callable[..., None], passing: bool) -> Removable:
     doorway = doorway_at(model, name)
     if doorway is not None:
-        return Place(doorway.entering, visitor)
+        return Place(doorway.doors, doorway.entering, visitor, passing=passing)
     return model.get_submodule(name).register_forward_pre_hook(visitor, with_kwargs=True)
 
 

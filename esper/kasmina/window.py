@@ -62,7 +62,7 @@ class Recorder:
         self._samples, self._bytes = 0, 0
         self._shape: SiteShape | None = None
         self._outputs: list[object] = []
-        self._tap = Tap(model, site, self._look)
+        self._tap = Tap(model, site, self._look, passing=limit_samples == 0)
         # A declared doorway is the only hook that compiled code has.
         self._handles = [] if declared(model) else [model.register_forward_hook(self._end_forward)]
 

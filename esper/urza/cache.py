@@ -29,7 +29,10 @@ class _Kept(msgspec.Struct):
 
 
 class KernelCache:
-    """The kernels that one trainer has verified. `attached` tells which ones seeds are growing from: those stay."""
+    """The kernels that one trainer has verified. `attached` tells which ones seeds are growing from: those stay.
+
+    When it changes is decided in the training thread, so that what is let go of, and when, is the same in every run.
+    """
 
     def __init__(
         self, limit_bytes: int, limit_count: int, unused_epochs: int, attached: Callable[[], Collection[str]]
@@ -51,22 +54,22 @@ class KernelCache:
         """What is kept, the least recently used first."""
         return tuple(self._kept)
 
-    def open(self, kernel_id: str, read: Callable[[], OpenedBundle]) -> OpenedBundle:
-        """Return the kernel called *kernel_id*, through *read*, which verifies it, unless it is at hand.
+    def at_hand(self, kernel_id: str) -> OpenedBundle | None:
+        """Return the kernel called *kernel_id* if it is kept. A look, which changes nothing: from any thread."""
+        found = self._kept.get(kernel_id)
+        return None if found is None else found.bundle
 
-        Raises: as *read*; nothing is kept then.
-        """
+    def use(self, kernel_id: str, bundle: OpenedBundle) -> None:
+        """Keep the verified *bundle*, which a seed is about to grow from, as the most recently used."""
         found = self._kept.get(kernel_id)
         if found is not None:
             self.hits += 1
             found.unused_epochs = 0
             self._kept.move_to_end(kernel_id)
-            return found.bundle
+            return
         self.misses += 1
-        bundle = read()
         self._kept[kernel_id] = _Kept(bundle)
         self._evict(self._too_many(kernel_id), CAPACITY)
-        return bundle
 
     def new_epoch(self) -> None:
         """Let go of what no seed has grown from for as many epochs as the limit says."""

@@ -1,13 +1,10 @@
 """Verified kernels at hand: bounded in bytes and number, those in use stay, the least recently used go first."""
 
-from collections.abc import Callable
-
 import msgspec
 import pytest
 
 from esper.urza.bundle import OpenedBundle
 from esper.urza.cache import KernelCache
-from esper.urza.errors import BundleRefused
 from tests.urza.shelf import Shelf
 
 
@@ -16,35 +13,23 @@ def bundle() -> OpenedBundle:
     return Shelf().open()
 
 
-class Reader:
-    """Reads kernels of 100 bytes, and counts how often."""
-
-    def __init__(self, bundle: OpenedBundle) -> None:
-        self.read, self._bundle = list[str](), bundle
-
-    def __call__(self, kernel_id: str) -> Callable[[], OpenedBundle]:
-        def read() -> OpenedBundle:
-            self.read.append(kernel_id)
-            return msgspec.structs.replace(self._bundle, kernel_id=kernel_id, bytes=100)
-
-        return read
-
-
 def cache_of(limit_bytes: int = 300, limit_count: int = 10, unused: int = 1, attached: str = "") -> KernelCache:
     return KernelCache(limit_bytes, limit_count, unused, lambda: set(attached))
 
 
-def filled(cache: KernelCache, bundle: OpenedBundle, kernel_ids: str) -> Reader:
-    reader = Reader(bundle)
+def filled(cache: KernelCache, bundle: OpenedBundle, kernel_ids: str) -> None:
+    """Use kernels of 100 bytes."""
     for kernel_id in kernel_ids:
-        assert cache.open(kernel_id, reader(kernel_id)).kernel_id == kernel_id
-    return reader
+        cache.use(kernel_id, msgspec.structs.replace(bundle, kernel_id=kernel_id, bytes=100))
 
 
-def test_what_is_at_hand_is_not_read_again(bundle: OpenedBundle):
+def test_what_was_used_is_at_hand_and_a_look_is_no_use(bundle: OpenedBundle):
     cache = cache_of()
-    assert filled(cache, bundle, "aabba").read == ["a", "b"]
+    filled(cache, bundle, "aabba")
     assert (cache.hits, cache.misses, cache.bytes) == (3, 2, 200)
+    found = [cache.at_hand(kernel_id) for kernel_id in "abc"]
+    assert [None if one is None else one.kernel_id for one in found] == ["a", "b", None]
+    assert (cache.hits, cache.misses, cache.kernel_ids) == (3, 2, ("b", "a"))
 
 
 def test_the_least_recently_used_goes_first(bundle: OpenedBundle):
@@ -70,10 +55,10 @@ def test_the_number_of_kernels_is_bounded_too(bundle: OpenedBundle):
 
 def test_what_no_seed_has_used_for_long_goes_and_a_use_begins_the_count_anew(bundle: OpenedBundle):
     cache = cache_of(attached="a", unused=2)
-    reader = filled(cache, bundle, "abc")
+    filled(cache, bundle, "abc")
     for _ in range(2):
         cache.new_epoch()
-    cache.open("b", reader("b"))
+    filled(cache, bundle, "b")
     cache.new_epoch()
     assert cache.kernel_ids == ("a", "b")
     assert cache.evictions() == [(("c",), 100, "unused", 200)]
@@ -87,15 +72,3 @@ def test_in_an_emergency_all_goes_but_what_seeds_grow_from(bundle: OpenedBundle)
     assert cache.evictions() == [(("a", "c"), 200, "emergency", 100)]
     assert cache.clean_up() == 0
     assert cache.evictions() == []
-
-
-def test_what_does_not_verify_is_not_kept():
-    cache = cache_of()
-
-    def damaged() -> OpenedBundle:
-        raise BundleRefused("digest_mismatch", "a test damaged it")
-
-    for _ in range(2):
-        with pytest.raises(BundleRefused):
-            cache.open("a", damaged)
-    assert (cache.kernel_ids, cache.misses) == ((), 2)
