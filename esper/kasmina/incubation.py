@@ -114,8 +114,17 @@ class Incubator:
 
         crossing.on_gradient(keep)
 
-    def step(self, seed: LiveSeed, claims: list[Tensor], inspect: Callable[[Tensor], None] | None = None) -> None:
+    @property
+    def waits(self) -> bool:
+        """Whether there is a lesson that no step has used."""
+        return bool(self._lessons)
+
+    def step(
+        self, seed: LiveSeed, claims: list[Tensor], inspect: Callable[[Tensor], None] | None = None
+    ) -> bool | None:
         """Learn from the lessons since the last step, or be measured on them. *inspect* sees the seed's loss.
+
+        Returns whether what was asked reached the seed's parameters; None if nothing was asked of it.
 
         *claims* holds, lesson by lesson and in the gradient's own size, what other seeds bring already; what this one
         brings is added. So several seeds at one place boost one another, in their order (growth-method, section 7).
@@ -127,13 +136,15 @@ class Incubator:
         # A gradient that is not finite is the host's trouble, and teaches nothing.
         lessons = _of_one_step([lesson for lesson in lessons if bool(torch.isfinite(lesson.gradient).all())])
         if not lessons:
-            return
+            return None
         held_out = self.progress.batches % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         self.progress.batches += 1
         lessons = _left(lessons, claims)
-        brought = self._measure(seed, lessons) if held_out else self._learn(seed, lessons, inspect)
+        brought, felt = self._measure(seed, lessons) if held_out else self._learn(seed, lessons, inspect)
         mine = [output * (self.progress.scale or 1.0) for output in brought]
         claims[:] = [a + b for a, b in zip(claims, mine, strict=True)] if _alike(claims, mine) else mine
+        asked = felt or (felt is not None and any(bool(lesson.gradient.any()) for lesson in lessons))
+        return felt if asked else None
 
     def promise(self) -> Promise | None:
         """Return the newest verdict: this epoch's held-out batches, or if there was none yet, the last that was."""
@@ -145,7 +156,9 @@ class Incubator:
         self.progress.promise = self.promise()
         self.progress.held_out = HeldOut()
 
-    def _learn(self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None) -> list[Tensor]:
+    def _learn(
+        self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None
+    ) -> tuple[list[Tensor], bool | None]:
         self._follow_scale(lessons)
         total = sum(len(lesson.gradient) for lesson in lessons)
         with torch.enable_grad():
@@ -156,27 +169,26 @@ class Incubator:
             ]
             loss = torch.stack(parts).sum()
         brought = [output.detach() for output in outputs]
-        if not loss.requires_grad:
-            return brought
-        if inspect is not None:
+        if loss.requires_grad and inspect is not None:
             inspect(loss)
         if not seed.parameters:
-            return brought
+            return brought, None
+        if not loss.requires_grad:
+            return brought, False
         if not bool(torch.isfinite(loss)):
             raise SeedFault("non_finite", "its loss is infinite or undefined")
         # Not loss.backward(): even a seed that reaches into the host cannot leave a gradient there.
         gradients = torch.autograd.grad(loss, seed.parameters, allow_unused=True)
         for parameter, gradient in zip(seed.parameters, gradients, strict=True):
             parameter.grad = gradient
-        seed.descend()
-        return brought
+        return brought, seed.descend()
 
     @torch.no_grad()
-    def _measure(self, seed: LiveSeed, lessons: list[Lesson]) -> list[Tensor]:
+    def _measure(self, seed: LiveSeed, lessons: list[Lesson]) -> tuple[list[Tensor], None]:
         outputs = [seed.contribute(lesson.input, lesson.host, training=False) for lesson in lessons]
         for output, lesson in zip(outputs, lessons, strict=True):
             self.progress.held_out.add(output, self._wish(lesson), lesson)
-        return outputs
+        return outputs, None
 
     def _follow_scale(self, lessons: list[Lesson]) -> None:
         if self._at_model_output:

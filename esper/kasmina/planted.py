@@ -20,6 +20,7 @@ from esper.kasmina.meter import Meter, Sizes
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Crossing, Tap, in_backward
 from esper.kasmina.window import LossScale, unscaled
+from esper.kasmina.witness import Witness, told
 from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
@@ -45,6 +46,8 @@ class SeedFacts(msgspec.Struct):
     steps_done: int = 0
     # The autograd graph of the next lesson is to be walked.
     proof_due: bool = True
+    # The host is to be compared, before and after the seed's code runs.
+    witness_due: bool = True
     birth_digest: str = ""
     meter: Meter = msgspec.field(default_factory=Meter)
     progress: Progress = msgspec.field(default_factory=Progress)
@@ -90,6 +93,8 @@ class PlantedSeed:
         self._loss_scale, self._scale = loss_scale, 1.0
         # A forward pass with gradients was seen since the last step: what backward passes recompute is no other batch.
         self._seen = False
+        # A gradient other than 0 came to where the seed joins the host; looked for only while the seed feels none.
+        self._asked = False
         self._model = model
         self._exit = model.get_submodule(site.exit_module)
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
@@ -150,6 +155,7 @@ class PlantedSeed:
     def enter(self, stage: Stage, ramp: Ramp | None) -> None:
         """Begin *stage*, with its measurements."""
         self.facts.stage, self.facts.ramp, self.facts.proof_due = int(stage), ramp, True
+        self.facts.witness_due = True
         self.facts.meter = Meter(failed=self.facts.meter.failed)
         self._feedback = Feedback(self.facts.meter.agreement, self._blame)
         self.facts.meter.found_violations(shared_parameters(self.seed.module, self._model))
@@ -190,26 +196,36 @@ class PlantedSeed:
         # The scaler lowers its scale when it has skipped a step, because a gradient was too large for the dtype.
         skipped = self._loss_scale() < self._scale
         try:
-            with self.seed.pace.step():
-                self._learn(claims, skipped=skipped)
+            with self._witnessed(due=self._incubator.waits), self.seed.pace.step():
+                felt = self._learn(claims, skipped=skipped)
+            if hooked := self.seed.registered.on(self._model):
+                self.facts.meter.found_violations(len(hooked))
+                raise SeedFault("leaky", f"put a hook on {told(hooked)}")
+            if felt is not None:
+                self.facts.meter.pulse.beat(felt=felt)
             if kept := self.seed.retention.leaking():
                 raise SeedFault("leaking", kept)
         except SeedFault as fault:
             # Lessons are finite, so that a seed learning by itself has nobody else to blame. A gradient that came
             # through the host's own backward pass may be the host's trouble: it is counted, and the gates ask for it.
             self.facts.meter.fault(fault, certain=self.stage == Stage.SEED_STAGE_TRAINING)
-        self._seen = False
+        self._seen = self._asked = False
         self.facts.steps_done = steps_done
         if self.facts.ramp is not None and self.stage == Stage.SEED_STAGE_BLENDING:
             self.set_alpha(self.facts.ramp.at(steps_done))
 
-    def _learn(self, claims: list[Tensor], *, skipped: bool) -> None:
+    def _learn(self, claims: list[Tensor], *, skipped: bool) -> bool | None:
+        """Return whether what was asked of the seed reached its parameters; None if nothing was asked."""
         if self.stage == Stage.SEED_STAGE_TRAINING:
-            self._incubator.step(self.seed, claims, self._prove if self.facts.proof_due else None)
-        elif self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
+            return self._incubator.step(self.seed, claims, self._prove if self.facts.proof_due else None)
+        if self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
             self.seed.drop_gradients()
-        else:
-            self.seed.descend(self._scale)
+            return None
+        if self.seed.descend(self._scale):
+            return True
+        # The first step without a gradient counts as asked: from the next one on it is known.
+        asked = self._asked or (self._seen and self.facts.meter.pulse.idle_steps == 0 and self.alpha > 0.0)
+        return False if asked and self.seed.optimizer is not None else None
 
     def keep_pace(self, host_seconds: float | None, ratio: float, allowance_s: float) -> None:
         """Take note of how long the host's last step took. A seed that holds the training up has failed."""
@@ -226,7 +242,7 @@ class PlantedSeed:
         self._incubator.new_epoch()
         self.facts.meter.new_epoch()
         self.facts.meter.found_violations(shared_parameters(self.seed.module, self._model))
-        self.facts.proof_due = True
+        self.facts.proof_due = self.facts.witness_due = True
 
     def measured(self) -> dict[str, float]:
         """Return the gate inputs that are known, by name."""
@@ -266,7 +282,8 @@ class PlantedSeed:
         kept, live = self.stage == Stage.SEED_STAGE_FOSSILIZED, self._override is None
 
         def respond(read: Tensor) -> Tensor:
-            return self.seed.respond(read, host, training=training)
+            with self._witnessed(due=live and not kept and self._in_a_batch()):
+                return self.seed.respond(read, host, training=training)
 
         with self.seed.draws.again(entry):
             # A kept seed is a part of the model, and as free as any other.
@@ -277,14 +294,24 @@ class PlantedSeed:
             sizes = Sizes.of(host, blended)
             if live and self._is_a_batch():
                 self.facts.meter.saw(sizes)
+                self._listen(blended)
         return blended
+
+    def _listen(self, blended: Tensor) -> None:
+        """Find out whether the host asks anything, if the seed has felt nothing in the last step."""
+
+        def hear(gradient: Tensor) -> None:
+            self._asked = self._asked or bool(gradient.any())
+
+        if self.facts.meter.pulse.idle_steps and blended.requires_grad and self.alpha > 0.0:
+            blended.register_hook(hear)
 
     def _probe(self, entry: Tensor | None, host: Tensor) -> None:
         if not self._is_a_batch():
             return
         finite = True
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._witnessed(due=True):
                 read = None if entry is None else entry.clone()
                 seed = self.seed.respond(read, host, training=False)
                 self.facts.meter.saw(Sizes.of(host, self.seed.blend(host, seed, read, self._alpha)))
@@ -295,13 +322,33 @@ class PlantedSeed:
             self.facts.meter.fault(fault, certain=True)
         self.facts.meter.probed(finite=finite)
 
-    def _is_a_batch(self) -> bool:
+    @contextmanager
+    def _witnessed(self, *, due: bool) -> Generator[None]:
+        """Compare the host before and after the code inside, once in an epoch and a stage.
+
+        Raises:
+            SeedFault: the host has changed.
+        """
+        if not (due and self.facts.witness_due):
+            yield
+            return
+        witness = Witness(self._model)
+        yield
+        self.facts.witness_due = False
+        changed = witness.changed()
+        self.facts.meter.compared(len(changed))
+        if changed:
+            raise SeedFault("leaky", f"its code changed {told(changed)}")
+
+    def _in_a_batch(self) -> bool:
         """Tell whether this is a training pass, and not the second time that a checkpointed segment runs."""
-        if not torch.is_grad_enabled():
+        return torch.is_grad_enabled() and not (in_backward() and self._seen)
+
+    def _is_a_batch(self) -> bool:
+        """Tell whether this is a training pass that counts, and count it."""
+        if not self._in_a_batch():
             return False
-        if in_backward():
-            return not self._seen
-        self._seen = True
+        self._seen = self._seen or not in_backward()
         return True
 
     def _prove(self, loss: Tensor) -> None:
