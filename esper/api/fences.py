@@ -356,5 +356,6 @@ class Fences:
         if seed.stage == Stage.SEED_STAGE_EMBARGOED and at.epoch >= seed.embargo_until_epoch:
             return Due(BeginReset(at=at), f"reset/{phase}")
         if seed.stage == Stage.SEED_STAGE_RESETTING and at.step > seed.since_step:
-            return Due(ReopenSlot(at=at, evidence=self._growth.reset_evidence(seed_id)), f"reopen/{phase}")
+            # By its epoch: a slot in which something was left is looked at again when the next one ends.
+            return Due(ReopenSlot(at=at, evidence=self._growth.reset_evidence(seed_id)), f"reopen/{phase}/{at.epoch}")
         return None

@@ -100,7 +100,7 @@ class PlantedSeed:
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
         self._alpha = torch.tensor(facts.alpha, device=_device(self._exit, model))
         self._override: Tensor | None = None
-        self._feedback = Feedback(facts.meter.agreement, self._blame)
+        self._feedback = _feedback(facts.meter)
         for part in (self.seed.module, self.seed.blend):
             part.to(self._alpha.device)
 
@@ -147,7 +147,7 @@ class PlantedSeed:
 
     def become(self, facts: SeedFacts) -> None:
         """Go on from *facts*; lessons that no step has used are forgotten."""
-        self.facts = facts
+        self.facts, self._feedback = facts, _feedback(facts.meter)
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
         self.set_alpha(facts.alpha)
         self.seed.drop_gradients()
@@ -157,7 +157,7 @@ class PlantedSeed:
         self.facts.stage, self.facts.ramp, self.facts.proof_due = int(stage), ramp, True
         self.facts.witness_due = True
         self.facts.meter = Meter(failed=self.facts.meter.failed)
-        self._feedback = Feedback(self.facts.meter.agreement, self._blame)
+        self._feedback = _feedback(self.facts.meter)
         self.facts.meter.found_violations(shared_parameters(self.seed.module, self._model))
 
     def set_alpha(self, alpha: float) -> None:
@@ -232,9 +232,6 @@ class PlantedSeed:
         self.seed.pace.stepped(host_seconds)
         if slow := self.seed.pace.slow(ratio, allowance_s):
             self.facts.meter.fault(SeedFault("slow", slow), certain=True)
-
-    def _blame(self, fault: SeedFault, certain: bool) -> None:
-        self.facts.meter.fault(fault, certain=certain)
 
     def new_epoch(self) -> None:
         """Begin an epoch's measurements; prove the isolation again."""
@@ -354,6 +351,14 @@ class PlantedSeed:
     def _prove(self, loss: Tensor) -> None:
         self.facts.meter.found_violations(len(strangers(loss, self.seed.parameters)))
         self.facts.proof_due = False
+
+
+def _feedback(meter: Meter) -> Feedback:
+    # Not a method: a seed that refers to itself would stay in memory after it was removed.
+    def blame(fault: SeedFault, certain: bool) -> None:
+        meter.fault(fault, certain=certain)
+
+    return Feedback(meter.agreement, blame)
 
 
 def facts_later(facts: Mapping[str, Any], steps: int) -> dict[str, Any]:

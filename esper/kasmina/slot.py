@@ -8,7 +8,6 @@ DORMANT ──→ TRAINING ────────→ BLENDING ─────�
 Which of these may happen, and when, is decided in `rules/`; here it is made true. Training thread only.
 """
 
-import weakref
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,14 +16,14 @@ import msgspec
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from esper.kasmina.adoption import held_by, release
+from esper.kasmina.adoption import release
 from esper.kasmina.doorway import declared
 from esper.kasmina.errors import CompiledHost, SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
 from esper.kasmina.isolation import shared_parameters
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.planted import PlantedSeed, SeedFacts, planted_in
+from esper.kasmina.remains import LEFTOVERS, Remains
 from esper.kasmina.rules.alpha import Ramp
-from esper.kasmina.tap import Tap, hooks_left
 from esper.kasmina.window import LossScale, Recorder, Window, unscaled
 from esper.leyline.canonical import canonical_bytes
 from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
@@ -42,9 +41,7 @@ class Slot:
         self._model = model
         self._recorder: Recorder | None = None
         self._planted: PlantedSeed | None = None
-        self._removed_module: weakref.ref[nn.Module] | None = None
-        self._removed_parameters: list[weakref.ref[Tensor]] = []
-        self._removed_tap: Tap | None = None
+        self._remains: Remains | None = None
 
     @property
     def stage(self) -> Stage:
@@ -187,11 +184,7 @@ class Slot:
         planted, self._planted = self._planted, None
         if planted is None:
             return
-        self._removed_module = weakref.ref(planted.seed.module)
-        self._removed_parameters = [
-            weakref.ref(parameter) for part in planted.parts().values() for parameter in part.parameters()
-        ]
-        self._removed_tap = planted.tap
+        self._remains = Remains(planted.seed, planted.parts().values(), planted.tap)
         planted.unhook()
         planted_in(self._model).pop(self.site.seed_id)
         if planted.stage == Stage.SEED_STAGE_FOSSILIZED:
@@ -208,17 +201,12 @@ class Slot:
         release(optimizer, parameters)
 
     def leftovers(self, *optimizers: Optimizer) -> dict[str, float]:
-        """Count what is left of the seed that was removed last: in the model, and in *optimizers* (the host's)."""
-        module = None if self._removed_module is None else self._removed_module()
-        alive = (reference() for reference in self._removed_parameters)
-        parameters = {id(parameter) for parameter in alive if parameter is not None}
-        tap = self._removed_tap
-        return {
-            "modules_left": float(module is not None and any(part is module for part in self._model.modules())),
-            "hooks_left": float(0 if tap is None else hooks_left(self._model, tap)),
-            "optimizer_parameters_left": float(sum(held_by(optimizer, parameters) for optimizer in optimizers)),
-            "alpha": self.alpha,
-        }
+        """Count what is left of the seed that was removed last: in the model, in *optimizers* (the host's), in memory.
+
+        0 of everything if none was removed in this process.
+        """
+        found = dict.fromkeys(LEFTOVERS, 0.0) if self._remains is None else self._remains.found(self._model, optimizers)
+        return found | {"alpha": self.alpha}
 
     @property
     def place(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Twenty seeds, half of them harmful: the host learns as well as with none of these."""
 
 import math
+import sys
 from collections.abc import Callable
 
 import msgspec
@@ -17,7 +18,7 @@ from tests.api.hosts import digits
 from tests.api.scripted_log import FAST, Run, ScriptedLog
 
 SEEDS, HARMFUL, LINEAR = 20, 10, "BP002"
-STEPS, EPOCHS = 40, 5
+STEPS, EPOCHS = 40, 15
 RUNS = (5, 6, 7)
 SETTINGS = msgspec.structs.replace(FAST, checkpoint_every_epochs=100, embargo_epochs=100)
 
@@ -95,7 +96,9 @@ class Spoiler(nn.Module):
         self._host = [host]
 
     def forward(self, output: Tensor) -> Tensor:
-        self._host[0].first.weight.grad.mul_(1.0 + 1e-6)
+        gradient = self._host[0].first.weight.grad
+        if gradient is not None:
+            gradient.mul_(1.0 + 1e-6)
         return output
 
 
@@ -209,6 +212,6 @@ def test_ten_harmful_seeds_among_twenty_do_no_harm(log: ScriptedLog, tmp_path, s
         assert outcome.gradients_finite
         assert all(math.isfinite(loss) for loss in outcome.losses)
     assert len(poisoned.losses) == len(alone.losses) == STEPS * (EPOCHS + 1)
-    print(f"seed {seed}: poisoned {poisoned.score:.4f}, sound {sound.score:.4f}, alone {alone.score:.4f}")
+    sys.stdout.write(f"seed {seed}: poisoned {poisoned.score:.4f}, sound {sound.score:.4f}, alone {alone.score:.4f}\n")
     # 397 held-out images: a difference of 0.03 is two standard errors of it near 0.94.
     assert poisoned.score > alone.score - 0.03
