@@ -199,7 +199,11 @@ class Fences:
             self.show_due(facts.at)
             return Fence(facts, recorded_before=False, decisions=())
         judge = JudgeEpoch(
-            facts=facts, seed=run_seed, steps_per_epoch=facts.steps, torch_version=str(torch.__version__)
+            facts=facts,
+            seed=run_seed,
+            steps_per_epoch=facts.steps,
+            torch_version=str(torch.__version__),
+            after_blending=self._growth.after_blending,
         )
         self.show_due(facts.at)
         self._keep_house(facts.at)

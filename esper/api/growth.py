@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from actors.changes import Change
 from esper.api.contributions import Contributions, Worth
 from esper.api.evaluation import Evaluation, Score
-from esper.api.settings import GrowthSettings
+from esper.api.settings import GrowthSettings, after_blending
 from esper.api.wrap import note, survey_of
 from esper.kasmina.errors import SiteUnusable
 from esper.kasmina.glance import Glance, look
@@ -19,6 +19,7 @@ from esper.kasmina.pressure import pressure
 from esper.kasmina.rules.seed import Seed, SeedEvent, evolve
 from esper.kasmina.slot import Slot
 from esper.kasmina.window import LossScale, unscaled
+from esper.leyline.v1.enums_pb2 import AfterBlending
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import CheckpointSeed, EpochFacts
 from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure, SiteShape
@@ -57,6 +58,24 @@ class Growth:
         self._score_drop: dict[str, float] = {}
         self._stepped_at: float | None = None
         self._model, self._optimizer, self._settings = model, optimizer, settings
+        # Gradients of the model's own parameters are multiplied by a scaler's factor until its `unscale_`.
+        self._scaled = loss_scale is not unscaled
+        if why := self.unfit(after_blending(settings.after_blending)):
+            raise ValueError(why)
+
+    def unfit(self, policy: AfterBlending) -> str:
+        """Say why a seed cannot go on like this after blending; empty if it can."""
+        if self._scaled and policy == AfterBlending.AFTER_BLENDING_COADAPT:
+            return (
+                'after_blending="coadapt" does not go with a GradScaler, whose `unscale_` knows your optimizer\'s '
+                'parameters only: choose "share" or "freeze"'
+            )
+        return ""
+
+    @property
+    def after_blending(self) -> AfterBlending:
+        """What the settings say about seeds that have been blended in."""
+        return after_blending(self._settings.after_blending)
 
     @property
     def alive(self) -> tuple[str, ...]:
@@ -90,7 +109,9 @@ class Growth:
     def seedling(self, seed_id: str, module: nn.Module) -> Seedling:
         """Return *module* ready for planting in the slot of *seed_id*."""
         seed = self.seeds[seed_id]
-        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, self.learning_rate, seed.blend)
+        return Seedling(
+            module, seed.blend_mode, seed.init_seed, seed.shape, self.learning_rate, seed.blend, seed.after_blending
+        )
 
     def step(self, steps_done: int) -> None:
         """Let every planted seed learn from the step that the host has just made."""
@@ -102,6 +123,9 @@ class Growth:
         for slot in growing:
             slot.step(steps_done, claims[slot.place])
             slot.keep_pace(host, self._settings.max_seed_time_ratio, self._settings.seed_time_allowance_s)
+        for seed_id, seed in self.seeds.items():
+            if seed.stage == Stage.SEED_STAGE_FOSSILIZED:
+                self.slots[seed_id].step(steps_done)
         self._stepped_at = thread_time()
 
     def apply(self, change: Change, seedling: Seedling | None) -> None:

@@ -1,12 +1,13 @@
 """How a run grows: every number a user may turn, with its unit."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
 from esper.api.errors import SettingUnknown
 from esper.kasmina.rules.gates import GateLimits
+from esper.leyline.v1.enums_pb2 import AfterBlending
 from esper.tamiyo.rules.settings import HeuristicSettings
 from esper.tolaria.rules.vitals import VitalsLimits
 
@@ -30,6 +31,8 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     is the rate at which a growing seed learns. A growing seed that lately takes more than `max_seed_time_ratio` times
     the host's own step, and more than `seed_time_allowance_s`, is culled. With more than four seeds in the
     forward pass at most `contribution_evaluations` scores an epoch are spent on what each of them is worth.
+    `after_blending` says who trains a seed that is in: "share" (a kept one joins your optimizer), "coadapt" (it goes on
+    with its own) or "freeze" (its weights stand still from probation on).
     With `checkpoint_when_kept` there is a checkpoint, too, at the end of each epoch in which a seed was kept.
     """
 
@@ -42,12 +45,18 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     checkpoint_every_epochs: int = 1
     checkpoint_when_kept: bool = True
     embargo_epochs: int = 5
+    after_blending: Literal["share", "coadapt", "freeze"] = "share"
     seed_learning_rate_ratio: float = 1.0
     max_seed_time_ratio: float = 4.0
     seed_time_allowance_s: float = 0.02
     contribution_evaluations: int = 64
     pressure_window_steps: int = 64
     pressure_window_samples: int = 8192
+
+
+def after_blending(name: str) -> AfterBlending:
+    """Return the policy called *name*."""
+    return cast("AfterBlending", AfterBlending.Value(f"AFTER_BLENDING_{name.upper()}"))
 
 
 def settings_of(recorded: str) -> GrowthSettings:

@@ -35,7 +35,21 @@ class LiveSeed:
         self.draws = OwnDraws(init_seed)
         self.pace, self.retention, self.registered = Pace(), Retention(), Registered()
         self._learning_rate = learning_rate
-        self.optimizer = AdamW(self.parameters, lr=DEFAULT_LEARNING_RATE) if self.parameters else None
+        self.frozen = False
+        self.optimizer = self._new_optimizer()
+
+    def _new_optimizer(self) -> AdamW | None:
+        return AdamW(self.parameters, lr=DEFAULT_LEARNING_RATE) if self.parameters else None
+
+    def hold_still(self, still: bool) -> None:
+        """Let the weights stand still, without an optimizer; or, if they stood still, learn again with a new one."""
+        if still == self.frozen:
+            return
+        self.frozen = still
+        self.drop_gradients()
+        for parameter in self.parameters:
+            parameter.requires_grad_(not still)
+        self.optimizer = None if still else self._new_optimizer()
 
     def respond(self, entry: Tensor | None, host: Tensor, *, training: bool) -> Tensor:
         """Return the seed's output for *entry*, fit to be blended with *host*.
@@ -140,6 +154,11 @@ class LiveSeed:
             if moments:
                 state["state"][index] = {name: value.clone() for name, value in moments.items()}
         self.optimizer.load_state_dict(state)
+
+
+def without_moments(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what `LiveSeed.tensors` gave, for a seed that begins with no memory of earlier gradients."""
+    return {name: value for name, value in tensors.items() if not name.startswith("optimizer.")}
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

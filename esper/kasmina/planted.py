@@ -1,7 +1,7 @@
 """A seed at its place in a live model: what it does in each stage to what flows through the site."""
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import msgspec
@@ -21,7 +21,7 @@ from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Crossing, Tap, in_backward
 from esper.kasmina.window import LossScale, unscaled
 from esper.kasmina.witness import Witness, told
-from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
+from esper.leyline.v1.enums_pb2 import AfterBlending, AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
 
@@ -37,6 +37,9 @@ class SeedFacts(msgspec.Struct):
     blend_mode: int = int(BlendMode.BLEND_MODE_UNKNOWN)
     # The numbers of the mode, as hexadecimal Leyline bytes; empty where it has none.
     blend: str = ""
+    after_blending: int = int(AfterBlending.AFTER_BLENDING_UNSPECIFIED)
+    # The weights stand still, as the policy has it.
+    frozen: bool = False
     init_seed: int = 0
     # The site's shape, as hexadecimal Leyline bytes; known before and after a seed, too.
     shape: str = ""
@@ -164,12 +167,26 @@ class PlantedSeed:
         """Move alpha, without replacing its tensor."""
         self._alpha.fill_(alpha)
 
+    def settle(self) -> None:
+        """Stand still from now on, if that is what comes after blending."""
+        if self.facts.after_blending == AfterBlending.AFTER_BLENDING_FREEZE:
+            self.facts.frozen = True
+            self.seed.hold_still(True)
+
     def join(self, optimizer: Optimizer) -> None:
-        """Become a part of the model, trained by *optimizer* from now on."""
+        """Become a part of the model, trained as the policy has it: by *optimizer*, by its own, or not at all."""
         for name, part in self.parts().items():
             self.holder.add_module(name, part)
+        if self.facts.frozen or self.facts.after_blending == AfterBlending.AFTER_BLENDING_COADAPT:
+            return
         adopt(optimizer, self.seed.parameters, self.seed.optimizer)
         self.seed.optimizer = None
+
+    def adapt(self) -> None:
+        """Follow one optimizer step of the host's as a kept seed: learn, if it has an optimizer of its own."""
+        # A kept seed is a part of the model: a gradient that is not finite is the run's trouble, and its loss tells.
+        with suppress(SeedFault):
+            self.seed.descend()
 
     def visit(self, crossing: Crossing) -> Tensor | None:
         """Answer one pass through the site: None leaves the host's output the very same tensor."""

@@ -26,7 +26,7 @@ from esper.kasmina.remains import LEFTOVERS, Remains
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.window import LossScale, Recorder, Window, unscaled
 from esper.leyline.canonical import canonical_bytes
-from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
+from esper.leyline.v1.enums_pb2 import AfterBlending, AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
 
@@ -108,12 +108,13 @@ class Slot:
         init_seed: int,
         shape: SiteShape | None = None,
         blend: BlendOptions | None = None,
+        after_blending: AfterBlending = AfterBlending.AFTER_BLENDING_UNSPECIFIED,
     ) -> None:
         """Let *module* learn here, in isolation: the host's output stays the very same tensor.
 
         *learning_rate* is asked at every step (None: 1e-3); *init_seed* seeds the seed's own random draws. Without
         *shape*, what the last window found is used. *blend* are the numbers of *mode*; without them the seed adds in
-        RESIDUAL, and replaces in CONVEX.
+        RESIDUAL, and replaces in CONVEX. *after_blending* says who trains it from its probation on.
 
         Raises:
             SlotOccupied: a seed lives here already.
@@ -127,6 +128,7 @@ class Slot:
             stage=int(Stage.SEED_STAGE_TRAINING),
             blend_mode=int(mode),
             blend="" if blend is None else canonical_bytes(blend).hex(),
+            after_blending=int(after_blending),
             init_seed=init_seed,
             shape=canonical_bytes(self.shape).hex(),
         )
@@ -168,9 +170,10 @@ class Slot:
         """Let the seed back in, at the alpha it had."""
         planted = self._living()
         planted.enter(Stage.SEED_STAGE_PROBATIONARY, planted.facts.ramp)
+        planted.settle()
 
     def fossilize(self, optimizer: Optimizer) -> None:
-        """Make the seed a part of the model: a submodule named `esper_<seed id>`, trained by *optimizer*."""
+        """Make the seed a part of the model: a submodule named `esper_<seed id>`, trained as its policy has it."""
         planted = self._living()
         planted.seed.drop_gradients()
         planted.enter(Stage.SEED_STAGE_FOSSILIZED, planted.facts.ramp)
@@ -219,7 +222,11 @@ class Slot:
         *claims* is what seeds at the same `place`, stepped before this one, would bring already: this one learns what
         they leave, and adds what it brings.
         """
-        if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
+        if self._planted is None:
+            return
+        if self.stage == Stage.SEED_STAGE_FOSSILIZED:
+            self._planted.adapt()
+        else:
             self._planted.step(steps_done, [] if claims is None else claims)
 
     @property
@@ -295,6 +302,7 @@ class Slot:
             seed.restore(tensors)
         except (RuntimeError, KeyError, ValueError) as misfit:
             raise SeedStateInvalid(self.site.seed_id, str(misfit)) from misfit
+        seed.hold_still(known.frozen)
         self._install(seed, known)
         if known.stage == Stage.SEED_STAGE_FOSSILIZED:
             self._living().join(optimizer)
@@ -305,9 +313,10 @@ class Slot:
         Raises:
             SlotEmpty: there is no seed.
         """
-        planted = self._living()
+        planted, known = self._living(), msgspec.convert(facts, SeedFacts)
+        planted.seed.hold_still(known.frozen)
         planted.seed.restore(tensors)
-        planted.become(msgspec.convert(facts, SeedFacts))
+        planted.become(known)
 
     def _install(self, seed: LiveSeed, facts: SeedFacts) -> None:
         if self._planted is not None:
