@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from esper.api.evaluation import Evaluate
+from esper.api.growth import Objective
 from esper.api.settings import GrowthSettings
+from esper.kasmina.window import LossScale, unscaled
 from esper.tolaria.checkpoint import Stateful
 
 
@@ -25,3 +27,12 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     say: Callable[[str], None]
     telemetry: bool = True
+    objective: Objective | None = None
+
+
+def loss_scale(stateful: Mapping[str, Stateful | torch.Generator]) -> LossScale:
+    """Return what the loss is multiplied by before its backward pass, as the scaler in *stateful* has it."""
+    scalers = [named for named in stateful.values() if isinstance(named, torch.amp.GradScaler)]
+    if len(scalers) > 1:
+        raise ValueError("several GradScalers in `stateful`: Esper cannot tell which one scales the loss; give one")
+    return scalers[0].get_scale if scalers else unscaled

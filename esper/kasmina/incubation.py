@@ -1,7 +1,8 @@
 """How a seed learns before it is let in: by functional gradient (growth-method, section 2; Friedman 2001)."""
 
 from collections.abc import Callable
-from typing import cast
+from contextlib import AbstractContextManager
+from typing import TypeAlias, cast
 
 import msgspec
 import torch
@@ -11,6 +12,10 @@ from torch import Tensor
 from esper.kasmina.errors import SeedFault
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.tap import Crossing, current_backward
+
+Inspect: TypeAlias = Callable[[Tensor], None]
+# The loss with the seed let in, for as long as the context lasts.
+Objective: TypeAlias = Callable[[], AbstractContextManager[Tensor]]
 
 HELD_OUT_EVERY = 8
 SCALE_DECAY = 0.9
@@ -86,6 +91,8 @@ class Progress(msgspec.Struct):
     scale: float = 0.0
     held_out: HeldOut = msgspec.field(default_factory=HeldOut)
     promise: Promise | None = None
+    # Lessons that were taken from the shadow objective.
+    rehearsals: int = 0
 
 
 class Incubator:
@@ -120,9 +127,16 @@ class Incubator:
         return bool(self._lessons)
 
     def step(
-        self, seed: LiveSeed, claims: list[Tensor], inspect: Callable[[Tensor], None] | None = None
+        self,
+        seed: LiveSeed,
+        claims: list[Tensor],
+        inspect: Inspect | None = None,
+        objective: Objective | None = None,
     ) -> bool | None:
         """Learn from the lessons since the last step, or be measured on them. *inspect* sees the seed's loss.
+
+        With *objective*, the seed learns from the loss that it gives, and not from the gradients of the lessons; it is
+        measured on them all the same.
 
         Returns whether what was asked reached the seed's parameters; None if nothing was asked of it.
 
@@ -140,7 +154,12 @@ class Incubator:
         held_out = self.progress.batches % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         self.progress.batches += 1
         lessons = _left(lessons, claims)
-        brought, felt = self._measure(seed, lessons) if held_out else self._learn(seed, lessons, inspect)
+        if held_out:
+            brought, felt = self._measure(seed, lessons), None
+        elif objective is None:
+            brought, felt = self._learn(seed, lessons, inspect)
+        else:
+            brought, felt = self._rehearse(seed, lessons, inspect, objective)
         mine = [output * (self.progress.scale or 1.0) for output in brought]
         claims[:] = [a + b for a, b in zip(claims, mine, strict=True)] if _alike(claims, mine) else mine
         asked = felt or (felt is not None and any(bool(lesson.gradient.any()) for lesson in lessons))
@@ -157,7 +176,7 @@ class Incubator:
         self.progress.held_out = HeldOut()
 
     def _learn(
-        self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None
+        self, seed: LiveSeed, lessons: list[Lesson], inspect: Inspect | None
     ) -> tuple[list[Tensor], bool | None]:
         self._follow_scale(lessons)
         total = sum(len(lesson.gradient) for lesson in lessons)
@@ -168,27 +187,26 @@ class Incubator:
                 for output, lesson in zip(outputs, lessons, strict=True)
             ]
             loss = torch.stack(parts).sum()
-        brought = [output.detach() for output in outputs]
-        if loss.requires_grad and inspect is not None:
-            inspect(loss)
-        if not seed.parameters:
-            return brought, None
-        if not loss.requires_grad:
-            return brought, False
-        if not bool(torch.isfinite(loss)):
-            raise SeedFault("non_finite", "its loss is infinite or undefined")
-        # Not loss.backward(): even a seed that reaches into the host cannot leave a gradient there.
-        gradients = torch.autograd.grad(loss, seed.parameters, allow_unused=True)
-        for parameter, gradient in zip(seed.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        return brought, seed.descend()
+        return [output.detach() for output in outputs], _descend(seed, _gradients(seed, loss, inspect))
+
+    def _rehearse(
+        self, seed: LiveSeed, lessons: list[Lesson], inspect: Inspect | None, objective: Objective
+    ) -> tuple[list[Tensor], bool | None]:
+        self._follow_scale(lessons)
+        with torch.no_grad():
+            # First, because a pass that the seed spoils goes on without it.
+            brought = [seed.contribute(lesson.input, lesson.host, training=False) for lesson in lessons]
+        with objective() as loss:
+            gradients = _gradients(seed, loss, inspect)
+        self.progress.rehearsals += 1
+        return brought, _descend(seed, gradients)
 
     @torch.no_grad()
-    def _measure(self, seed: LiveSeed, lessons: list[Lesson]) -> tuple[list[Tensor], None]:
+    def _measure(self, seed: LiveSeed, lessons: list[Lesson]) -> list[Tensor]:
         outputs = [seed.contribute(lesson.input, lesson.host, training=False) for lesson in lessons]
         for output, lesson in zip(outputs, lessons, strict=True):
             self.progress.held_out.add(output, self._wish(lesson), lesson)
-        return outputs, None
+        return outputs
 
     def _follow_scale(self, lessons: list[Lesson]) -> None:
         if self._at_model_output:
@@ -202,6 +220,31 @@ class Incubator:
     def _wish(self, lesson: Lesson) -> Tensor:
         wish = -lesson.gradient if lesson.claimed is None else -(lesson.gradient + lesson.claimed)
         return wish / self.progress.scale if self.progress.scale > 0.0 else wish
+
+
+def _gradients(seed: LiveSeed, loss: Tensor, inspect: Inspect | None) -> tuple[Tensor | None, ...] | None:
+    """Return the gradients of *loss* for the seed's parameters, None if it does not depend on the seed."""
+    if not loss.requires_grad:
+        return None
+    if inspect is not None:
+        inspect(loss)
+    if not seed.parameters:
+        return ()
+    if not bool(torch.isfinite(loss)):
+        raise SeedFault("non_finite", "its loss is infinite or undefined")
+    # Not loss.backward(): even a seed that reaches into the host cannot leave a gradient there.
+    return torch.autograd.grad(loss, seed.parameters, allow_unused=True)
+
+
+def _descend(seed: LiveSeed, gradients: tuple[Tensor | None, ...] | None) -> bool | None:
+    """Step along *gradients*; return whether the seed felt any, None if it has no parameters."""
+    if not seed.parameters:
+        return None
+    if gradients is None:
+        return False
+    for parameter, gradient in zip(seed.parameters, gradients, strict=True):
+        parameter.grad = gradient
+    return seed.descend()
 
 
 def _of_one_step(lessons: list[Lesson]) -> list[Lesson]:

@@ -1,8 +1,9 @@
 """A seed at its place in a live model: what it does in each stage to what flows through the site."""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, cast
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from typing import Any, TypeAlias, cast
 
 import msgspec
 import torch
@@ -24,6 +25,9 @@ from esper.kasmina.witness import Witness, told
 from esper.leyline.v1.enums_pb2 import AfterBlending, AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
+
+# The loss with that seed let in, for as long as the context lasts.
+Lesson: TypeAlias = Callable[["PlantedSeed"], AbstractContextManager[Tensor]]
 
 SUBMODULE = "esper_"
 # A plain attribute of the model, neither module nor parameter: the seeds planted in it, by seed id.
@@ -208,13 +212,13 @@ class PlantedSeed:
                 self.facts.meter.fault(fault, certain=True)
         return None
 
-    def step(self, steps_done: int, claims: list[Tensor]) -> None:
-        """Follow one optimizer step of the host's: learn, and move alpha."""
+    def step(self, steps_done: int, claims: list[Tensor], objective: Lesson | None = None) -> None:
+        """Follow one optimizer step of the host's: learn, from *objective* if there is one, and move alpha."""
         # The scaler lowers its scale when it has skipped a step, because a gradient was too large for the dtype.
         skipped = self._loss_scale() < self._scale
         try:
             with self._witnessed(due=self._incubator.waits), self.seed.pace.step():
-                felt = self._learn(claims, skipped=skipped)
+                felt = self._learn(claims, objective, skipped=skipped)
             if hooked := self.seed.registered.on(self._model):
                 self.facts.meter.found_violations(len(hooked))
                 raise SeedFault("leaky", f"put a hook on {told(hooked)}")
@@ -231,10 +235,13 @@ class PlantedSeed:
         if self.facts.ramp is not None and self.stage == Stage.SEED_STAGE_BLENDING:
             self.set_alpha(self.facts.ramp.at(steps_done))
 
-    def _learn(self, claims: list[Tensor], *, skipped: bool) -> bool | None:
+    def _learn(self, claims: list[Tensor], objective: Lesson | None, *, skipped: bool) -> bool | None:
         """Return whether what was asked of the seed reached its parameters; None if nothing was asked."""
         if self.stage == Stage.SEED_STAGE_TRAINING:
-            return self._incubator.step(self.seed, claims, self._prove if self.facts.proof_due else None)
+            inspect = self._prove if self.facts.proof_due else None
+            return self._incubator.step(
+                self.seed, claims, inspect, None if objective is None else partial(objective, self)
+            )
         if self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
             self.seed.drop_gradients()
             return None
@@ -288,6 +295,15 @@ class PlantedSeed:
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
+
+    @contextmanager
+    def let_in(self) -> Generator[None]:
+        """Act at alpha 1 inside, on a pass that is the seed's own lesson: its random draws go on."""
+        before, self._override = self._override, torch.ones_like(self._alpha)
+        try:
+            yield
+        finally:
+            self._override = before
 
     def _blended(self, entry: Tensor | None, host: Tensor, alpha: Tensor) -> Tensor:
         if entry is None:

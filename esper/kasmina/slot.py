@@ -10,6 +10,7 @@ Which of these may happen, and when, is decided in `rules/`; here it is made tru
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from esper.kasmina.errors import CompiledHost, SeedStateInvalid, SiteNotObserved
 from esper.kasmina.isolation import shared_parameters
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.planted import PlantedSeed, SeedFacts, planted_in
+from esper.kasmina.rehearsal import rehearsed
 from esper.kasmina.remains import LEFTOVERS, Remains
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.window import LossScale, Recorder, Window, unscaled
@@ -216,18 +218,30 @@ class Slot:
         """What tells whether two seeds add to one and the same tensor."""
         return (self.site.exit_module, self.site.layout, *self.site.output)
 
-    def step(self, steps_done: int, claims: list[Tensor] | None = None) -> None:
+    def step(
+        self,
+        steps_done: int,
+        claims: list[Tensor] | None = None,
+        objective: Callable[[nn.Module], Tensor] | None = None,
+    ) -> None:
         """Follow one optimizer step of the user's, after their backward pass: learn, and move alpha.
 
         *claims* is what seeds at the same `place`, stepped before this one, would bring already: this one learns what
-        they leave, and adds what it brings.
+        they leave, and adds what it brings. With *objective*, the loss of the model that it is given, a seed in
+        training learns from its true effect on that loss; the model is run once more for it.
         """
         if self._planted is None:
             return
         if self.stage == Stage.SEED_STAGE_FOSSILIZED:
             self._planted.adapt()
         else:
-            self._planted.step(steps_done, [] if claims is None else claims)
+            lesson = None if objective is None else partial(self._rehearse, objective)
+            self._planted.step(steps_done, [] if claims is None else claims, lesson)
+
+    @contextmanager
+    def _rehearse(self, objective: Callable[[nn.Module], Tensor], seed: PlantedSeed) -> Generator[Tensor]:
+        with rehearsed(seed, self._model):
+            yield objective(self._model)
 
     @property
     def forward_seconds(self) -> float:
