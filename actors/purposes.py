@@ -142,6 +142,7 @@ def _of_seed(commit: Sequence[Recorded], before: Seed, timelines: int, renamed: 
     yield from (f"rollback/{timeline}" for timeline in range(1, timelines + 1))
     phase = f"g{before.generation}/{before.since_step}"
     asked = [f"decision/{cause}", f"kernel/g{before.generation}", *(f"{name}/{phase}" for name in PHASES)]
+    asked.append(f"reopen/{phase}/{at.epoch}")
     asked += [f"hand/{at.step}/{at.epoch}/{count}" for count in range(1, BY_HAND_AT_MOST + 1)]
     for purpose in asked:
         yield purpose

@@ -44,7 +44,7 @@ from esper.api.errors import (
 from esper.api.evaluation import Evaluate, Evaluation
 from esper.api.fences import Fences
 from esper.api.governor import Governor
-from esper.api.growth import Growth
+from esper.api.growth import Growth, Objective
 from esper.api.hearing import hear
 from esper.api.kernels import sanity
 from esper.api.logs import EMBEDDED, MEMORY, OpenLog, open_named
@@ -56,7 +56,7 @@ from esper.api.parallel.joining import demand_same_script, follow, host_of, rank
 from esper.api.recovery import Recovery
 from esper.api.retraining import Retraining, record_of, rehearsal
 from esper.api.rollbacks import Rollbacks
-from esper.api.script import Script
+from esper.api.script import Script, loss_scale
 from esper.api.session import NOBODY, Session
 from esper.api.settings import GrowthSettings, settings_of
 from esper.api.wrap import refuse_compiled, survey_of, wrapped_sites
@@ -65,7 +65,6 @@ from esper.kasmina.gatekeeper import keep_gate
 from esper.kasmina.planted import PLANTED
 from esper.kasmina.ranks import ProcessRanks
 from esper.kasmina.rules.seed import seed_rules
-from esper.kasmina.window import LossScale, unscaled
 from esper.leyline.v1.run_pb2 import CheckpointCommitted, EpochFacts, RunFacts, RunStarted
 from esper.leyline.v1.site_pb2 import Moment
 from esper.tamiyo.rules.heuristic import policy
@@ -97,6 +96,7 @@ def attach(
     telemetry: bool = True,
     say: Callable[[str], None] | None = None,
     retrain: str | None = None,
+    objective: Objective | None = None,
 ) -> Session:
     """Begin a training run of a wrapped *model*, or go on with one; use the result in a `with` statement.
 
@@ -108,7 +108,9 @@ def attach(
     *controller* None leaves every slot to your own hand. *telemetry* publishes what each step and epoch measured
     where `esper query` finds it; with log="memory" there is none. *retrain* names a run to train again from its
     beginning with its recorded decisions, to see whether every epoch and checkpoint comes out the same: nothing is
-    written to the log then.
+    written to the log then. *objective*, a function from model and batch to loss, makes growing seeds learn from their
+    true effect on that loss, where the loss is far from locally linear; then give `session.step` the batch, too. The
+    model runs once more for each growing seed and step.
 
     A *model* in a DistributedDataParallel, which was wrapped before, grows in all its processes alike: call this in
     each of them. The first decides, measures and records; see docs/data-parallel.md.
@@ -143,6 +145,7 @@ def attach(
         telemetry=telemetry,
         say=say or _to_stdout,
         ranks=ranks,
+        objective=objective,
     )
     if controller not in (HEURISTIC, None):
         raise ControllerUnknown(controller, HEURISTIC)
@@ -194,14 +197,6 @@ def begin_again(run: str, script: Script, opened: OpenLog, place: Place) -> Sess
     return begin(script, stage, place, Retraining(record, script.say))
 
 
-def loss_scale(stateful: Mapping[str, Stateful | torch.Generator]) -> LossScale:
-    """Return what the loss is multiplied by before its backward pass, as the scaler in *stateful* has it."""
-    scalers = [named for named in stateful.values() if isinstance(named, torch.amp.GradScaler)]
-    if len(scalers) > 1:
-        raise ValueError("several GradScalers in `stateful`: Esper cannot tell which one scales the loss; give one")
-    return scalers[0].get_scale if scalers else unscaled
-
-
 def refuse_unless_free(model: nn.Module) -> None:
     """Refuse a model that was not wrapped, is in a session, or carries seeds.
 
@@ -250,7 +245,8 @@ def _session(
     run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
     outbox = _outbox(run_id, opened, place)
     ending.callback(outbox.close)
-    growth = Growth(model, script.optimizer, facts.sites, settings, loss_scale(script.stateful), script.ranks)
+    scale, objective = loss_scale(script.stateful), script.objective
+    growth = Growth(model, script.optimizer, facts.sites, settings, scale, script.ranks, objective)
     ending.callback(lambda: [slot.leave_ranks() for slot in growth.slots.values()])
     decides = policy(settings.policy) if script.controller == HEURISTIC else None
     voice = Voice(opened.log, run_id, SystemClock(), AggregateCache(snapshots=place.snapshots))
@@ -377,6 +373,7 @@ def _facts(script: Script) -> RunFacts:
         esper_version=version("esper-growth"),
         data=script.data,
         seed=script.seed,
+        objective=script.objective is not None,
         controller=script.controller or NOBODY,
         policy_version=script.settings.policy.version() if script.controller == HEURISTIC else "",
     )
@@ -442,6 +439,7 @@ def _refuse_other_script(then: RunFacts, now: RunFacts) -> None:
         "the list of sites": (str(list(then.sites)), str(list(now.sites))),
         "seed": (str(then.seed), str(now.seed)),
         "torch": (then.torch_version, now.torch_version),
+        "whether there is an objective": (str(then.objective), str(now.objective)),
     }
     if then.controller:
         # Runs that were recorded before this was told say nothing about it.

@@ -4,6 +4,7 @@ EsperError
 ├── NotWrapped          attach or unwrap before wrap
 ├── AttachedAlready     the model is in another session, or carries what one has grown
 ├── ControllerUnknown   there is no controller of that name
+├── BatchMissing        there is an objective, and a step was noted without its batch
 ├── NothingTrained      an epoch ended without a single step
 ├── EvaluationInvalid   evaluate returned something that is not a score
 ├── NothingToResume     no such run, or no run at all, in this log
@@ -64,6 +65,16 @@ class ControllerUnknown(EsperError):
     def __init__(self, named: str | None, known: str) -> None:
         self.named = named
         super().__init__(f"there is no controller {named!r}: say {known!r}, or None to drive every slot by hand")
+
+
+class BatchMissing(EsperError):
+    """The script's objective is a function of model and batch, and the batch of a step is not known."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "attach(..., objective=...) needs the batch of each step: call session.step(loss, batch), where batch is "
+            "what your objective takes; nothing was noted of this step"
+        )
 
 
 class NothingTrained(EsperError):

@@ -253,7 +253,11 @@ class Fences:
             self.show_due(facts.at)
             return Fence(facts, recorded_before=False, decisions=())
         judge = JudgeEpoch(
-            facts=facts, seed=run_seed, steps_per_epoch=facts.steps, torch_version=str(torch.__version__)
+            facts=facts,
+            seed=run_seed,
+            steps_per_epoch=facts.steps,
+            torch_version=str(torch.__version__),
+            after_blending=self._growth.after_blending,
         )
         self.show_due(facts.at)
         self._keep_house(facts.at)
@@ -427,5 +431,6 @@ class Fences:
         if seed.stage == Stage.SEED_STAGE_EMBARGOED and at.epoch >= seed.embargo_until_epoch:
             return Due(BeginReset(at=at), f"reset/{phase}")
         if seed.stage == Stage.SEED_STAGE_RESETTING and at.step > seed.since_step:
-            return Due(ReopenSlot(at=at, evidence=self._growth.reset_evidence(seed_id)), f"reopen/{phase}")
+            # By its epoch: a slot in which something was left is looked at again when the next one ends.
+            return Due(ReopenSlot(at=at, evidence=self._growth.reset_evidence(seed_id)), f"reopen/{phase}/{at.epoch}")
         return None

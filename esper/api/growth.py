@@ -3,14 +3,16 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from time import thread_time
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from actors.changes import Change
 from esper.api.contributions import Contributions, Worth
+from esper.api.errors import BatchMissing
 from esper.api.evaluation import Evaluation, Score
-from esper.api.settings import GrowthSettings
+from esper.api.settings import GrowthSettings, after_blending
 from esper.api.wrap import note, survey_of
 from esper.kasmina.adoption import group_near
 from esper.kasmina.errors import SiteUnusable
@@ -21,12 +23,16 @@ from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.rules.seed import Seed, SeedEvent, evolve
 from esper.kasmina.slot import Slot
 from esper.kasmina.window import LossScale, unscaled
+from esper.leyline.v1.enums_pb2 import AfterBlending
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.run_pb2 import CheckpointSeed, EpochFacts
 from esper.leyline.v1.site_pb2 import SeedObservation, Site, SitePressure, SiteShape
 from esper.tamiyo.rules.germination import init_seed
 from esper.tamiyo.rules.reports import WINDOW_EPOCHS
 from esper.urza.cache import KernelCache
+
+# From model and batch to loss.
+Objective: TypeAlias = Callable[[nn.Module, Any], Tensor]
 
 IN_THE_FORWARD = (Stage.SEED_STAGE_BLENDING, Stage.SEED_STAGE_PROBATIONARY)
 PLANTED = (
@@ -52,6 +58,7 @@ class Growth:
         settings: GrowthSettings,
         loss_scale: LossScale = unscaled,
         ranks: Ranks = ALONE,
+        objective: Objective | None = None,
     ) -> None:
         self.slots: dict[str, Slot] = {site.seed_id: Slot(site, model, loss_scale, ranks) for site in sites}
         # Hears of every change that the model shows.
@@ -71,6 +78,25 @@ class Growth:
         self._score_drop: dict[str, float] = {}
         self._stepped_at: float | None = None
         self._model, self._optimizer, self._settings = model, optimizer, settings
+        self._objective = objective
+        # Gradients of the model's own parameters are multiplied by a scaler's factor until its `unscale_`.
+        self._scaled = loss_scale is not unscaled
+        if why := self.unfit(after_blending(settings.after_blending)):
+            raise ValueError(why)
+
+    def unfit(self, policy: AfterBlending) -> str:
+        """Say why a seed cannot go on like this after blending; empty if it can."""
+        if self._scaled and policy == AfterBlending.AFTER_BLENDING_COADAPT:
+            return (
+                'after_blending="coadapt" does not go with a GradScaler, whose `unscale_` knows your optimizer\'s '
+                'parameters only: choose "share" or "freeze"'
+            )
+        return ""
+
+    @property
+    def after_blending(self) -> AfterBlending:
+        """What the settings say about seeds that have been blended in."""
+        return after_blending(self._settings.after_blending)
 
     @property
     def alive(self) -> tuple[str, ...]:
@@ -125,20 +151,36 @@ class Growth:
         """Return *module* ready for planting in the slot of *seed_id*."""
         seed = self.seeds[seed_id]
         rate = self.learning_rate(seed_id)
-        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, rate, seed.blend)
+        return Seedling(module, seed.blend_mode, seed.init_seed, seed.shape, rate, seed.blend, seed.after_blending)
 
-    def step(self, steps_done: int) -> None:
-        """Let every planted seed learn from the step that the host has just made."""
+    def step(self, steps_done: int, objective: Callable[[nn.Module], Tensor] | None = None) -> None:
+        """Let every planted seed learn from the step that the host has just made, from *objective* if there is one."""
         growing = [self.slots[seed_id] for seed_id in self.alive]
         claims: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
         inside = sum(slot.forward_seconds for slot in growing)
         # Of this thread's own work: how busy the machine is otherwise says nothing about a seed.
         host = None if self._stepped_at is None else max(0.0, thread_time() - self._stepped_at - inside)
         for slot in growing:
-            slot.step(steps_done, claims[slot.place])
+            slot.step(steps_done, claims[slot.place], objective)
             slot.keep_pace(host, self._settings.max_seed_time_ratio, self._settings.seed_time_allowance_s)
         self._share_failures(growing)
+        for seed_id, seed in self.seeds.items():
+            if seed.stage == Stage.SEED_STAGE_FOSSILIZED:
+                self.slots[seed_id].step(steps_done)
         self._stepped_at = thread_time()
+
+    def objective_on(self, batch: object) -> Callable[[nn.Module], Tensor] | None:
+        """Return the script's objective for *batch*, None if it has none.
+
+        Raises:
+            BatchMissing: there is an objective, and no batch for it.
+        """
+        objective = self._objective
+        if objective is None:
+            return None
+        if batch is None:
+            raise BatchMissing
+        return lambda model: objective(model, batch)
 
     def _share_failures(self, growing: Sequence[Slot]) -> None:
         if self._ranks.count > 1 and growing:

@@ -15,6 +15,7 @@ from esper.api.governor import Governor
 from esper.api.growth import PLANTED, Growth
 from esper.api.parallel.errors import ParallelRefused
 from esper.api.script import Script
+from esper.kasmina.live_seed import without_moments
 from esper.kasmina.planted import facts_later
 from esper.kasmina.rules.seed import Seed
 from esper.leyline.v1.enums_pb2 import RollbackMode, RollbackTier
@@ -237,6 +238,7 @@ class Rollbacks:
         for seed_id in (seed_id for seed_id in growth.in_order_of_joining() if seed_id in back):
             tensors, facts = prepared.snapshot.seeds[seed_id]
             later, slot = facts_later(facts, steps), growth.slots[seed_id]
+            tensors = without_moments(tensors) if stabilises else tensors
             if prepared.modules is None:
                 slot.reload(tensors, later)
                 continue

@@ -139,17 +139,21 @@ class Session:
         self._open_moment()
         self._growth.observe_batch(*inputs)
 
-    def step(self, loss: Tensor) -> None:
+    def step(self, loss: Tensor, batch: object = None) -> None:
         """Note one optimizer step and let the growing seeds learn from it. *loss* is the batch's mean loss.
+
+        *batch* is what your `objective` takes, if you gave `attach` one; else it is not looked at.
 
         Never waits for the network but for a decision that is due at this very step, at most `decision_wait_s`
         (or `kernel_wait_s`, once per germinated seed).
 
         Raises:
             SessionClosed: outside the `with` block.
+            BatchMissing: there is an objective, and no *batch*.
             HostUnseen, CompiledHost, SiteUnusable: at the first step, no site or not every site can see the training.
         """
         self._open_moment()
+        objective = self._growth.objective_on(batch)
         for line in self._growth.end_glance():
             self._say(line)
         began = perf_counter()
@@ -158,7 +162,7 @@ class Session:
         self._steps += 1
         self.global_step += 1
         panic = self._recovery.note(noted, comparable=not self._growth.shadowing)
-        self._growth.step(self.global_step)
+        self._growth.step(self.global_step, objective)
         self._observe_near_the_epochs_end()
         before_fence = perf_counter()
         self._fences.at_step(self.moment())

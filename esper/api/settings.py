@@ -1,12 +1,13 @@
 """How a run grows: every number a user may turn, with its unit."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
 from esper.api.errors import SettingUnknown
 from esper.kasmina.rules.gates import GateLimits
+from esper.leyline.v1.enums_pb2 import AfterBlending
 from esper.tamiyo.rules.settings import HeuristicSettings
 from esper.tolaria.rules.vitals import VitalsLimits
 
@@ -47,6 +48,8 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tenth of that. A growing seed that lately takes more than `max_seed_time_ratio` times
     the host's own step, and more than `seed_time_allowance_s`, is culled. With more than four seeds in the
     forward pass at most `contribution_evaluations` scores an epoch are spent on what each of them is worth.
+    `after_blending` says who trains a seed that is in: "share" (a kept one joins your optimizer), "coadapt" (it goes on
+    with its own) or "freeze" (its weights stand still from probation on).
     `keep_checkpoints` is how many of the newest checkpoints can be put back; older ones expire, but for the first and
     the two newest that were found sound. None keeps all. With `checkpoint_when_kept` there is a checkpoint, too, at the
     end of each epoch in which a seed was kept.
@@ -63,6 +66,7 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     checkpoint_when_kept: bool = True
     keep_checkpoints: Annotated[int, msgspec.Meta(ge=1)] | None = None
     embargo_epochs: int = 5
+    after_blending: Literal["share", "coadapt", "freeze"] = "share"
     seed_learning_rate_ratio: float = 1.0
     seed_warmup_steps: int = 0
     max_seed_time_ratio: float = 4.0
@@ -70,6 +74,11 @@ class GrowthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     contribution_evaluations: int = 64
     pressure_window_steps: int = 64
     pressure_window_samples: int = 8192
+
+
+def after_blending(name: str) -> AfterBlending:
+    """Return the policy called *name*."""
+    return cast("AfterBlending", AfterBlending.Value(f"AFTER_BLENDING_{name.upper()}"))
 
 
 def settings_of(recorded: str) -> GrowthSettings:

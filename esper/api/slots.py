@@ -20,7 +20,7 @@ from esper.kasmina.rules.blend import options
 from esper.kasmina.rules.seed import Seed, SeedCommand
 from esper.kasmina.slot import Slot
 from esper.leyline.canonical import kernel_key
-from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode, CullInitiator
+from esper.leyline.v1.enums_pb2 import AfterBlending, AlphaCurve, BlendMode, CullInitiator
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.kernel_pb2 import KernelSpec
 from esper.leyline.v1.seed_pb2 import (
@@ -83,6 +83,7 @@ class SlotHandle:
         init_seed: int = 0,
         mode: str = "",
         blend: Mapping[str, float | Sequence[float]] = MappingProxyType({}),
+        after_blending: str = "",
         **parameters: float,
     ) -> Outcome:
         """Germinate *blueprint_id* here; its kernel is asked for at once and attached after the next step.
@@ -90,14 +91,18 @@ class SlotHandle:
         The site must have been seen: `session.observe(batch)` shows every site one batch. *mode* is how the seed's
         output joins: "convex", "residual", "channel", "confidence", "multiply" or "gate"; without one, as the blueprint
         has it. *blend* are the mode's numbers: `channel_shares`, or `steepness`, `threshold`, `lowest`, `highest`.
+        *after_blending* is "share", "coadapt" or "freeze"; without one, as the settings have it.
 
         Raises:
             BlueprintRefused: no such blueprint, a parameter outside its bounds, or an own one whose builder fails here.
-            ValueError: no such mode, or a number that it does not have.
+            ValueError: no such mode or policy, or a number that the mode does not have.
         """
         described = descriptor(blueprint_id)
         chosen = effective_parameters(blueprint_id, parameters)
-        shape = self._slot.shape
+        shape, growth = self._slot.shape, self._growth
+        policy = _named(AfterBlending, "AFTER_BLENDING_", after_blending) if after_blending else growth.after_blending
+        if why := growth.unfit(policy):
+            return Rejected(why)
         if self.seed_id in self._growth.unusable:
             return Rejected(f"this site cannot carry a seed: {self._growth.unusable[self.seed_id]}", ("shape_known",))
         if shape is None:
@@ -125,6 +130,7 @@ class SlotHandle:
                 shape=shape,
                 init_seed=init_seed,
                 kernel_key=kernel_key(spec),
+                after_blending=policy,
                 evidence={"live_seeds": float(len(self._growth.alive))},
             )
         )

@@ -133,7 +133,7 @@ class SiteNotObserved(KasminaError):
 
 class SeedFault(KasminaError):
     """A seed raised or returned what must not reach the host. *kind*: raised, wrong_shape, non_finite, no_input,
-    too_large, slow, leaking, elsewhere (on another rank)."""
+    too_large, slow, leaking, leaky, dead, elsewhere (on another rank)."""
 
     def __init__(self, kind: str, detail: str) -> None:
         self.kind, self.detail = kind, detail

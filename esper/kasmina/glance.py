@@ -1,19 +1,17 @@
 """Learning what flows through sites, from a probe batch or from the first training pass."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import nn
 
-from esper.kasmina.doorway import Doorway, doors_of
+from esper.kasmina.doorway import doors_of
 from esper.kasmina.errors import CompiledHost, HostUnseen, SiteUnusable
+from esper.kasmina.foreign import without_foreign_hooks
 from esper.kasmina.slot import Slot
-from esper.kasmina.tap import Removable, Tap
+from esper.kasmina.tap import Removable
 from esper.kasmina.undisturbed import undisturbed
-
-TABLES = ("_forward_hooks", "_forward_pre_hooks")
 
 
 class _Told:
@@ -112,28 +110,3 @@ def look(model: nn.Module, slots: Sequence[Slot], batch: object) -> dict[str, Si
                 except SiteUnusable as refusal:
                     refusals[slot.site.seed_id] = refusal
     return refusals
-
-
-@contextmanager
-def without_foreign_hooks(model: nn.Module) -> Generator[None]:
-    """Set the user's own forward hooks aside, so that an extra pass does not count in them.
-
-    Hooks that torch.nn.utils installs are kept: they compute the weights.
-    """
-    tables = [cast("dict[int, object]", module.__dict__[table]) for module in model.modules() for table in TABLES]
-    before = [dict(table) for table in tables]
-    for table in tables:
-        for key in [key for key, hook in table.items() if _is_foreign(hook)]:
-            del table[key]
-    try:
-        yield
-    finally:
-        for table, kept in zip(tables, before, strict=True):
-            table.clear()
-            table.update(kept)
-
-
-def _is_foreign(hook: object) -> bool:
-    owner = getattr(hook, "__self__", hook)
-    ours = isinstance(owner, Tap | Doorway)
-    return not ours and not type(owner).__module__.startswith("torch.")

@@ -9,7 +9,7 @@ from torch import nn
 
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.slot import Slot
-from esper.leyline.v1.enums_pb2 import BlendMode
+from esper.leyline.v1.enums_pb2 import AfterBlending, BlendMode
 from esper.leyline.v1.seed_pb2 import (
     AlphaRampPaused,
     SeedBlendingStarted,
@@ -31,6 +31,7 @@ class Seedling(NamedTuple):
     shape: SiteShape | None
     learning_rate: Callable[[], float]
     blend: BlendOptions | None = None
+    after_blending: AfterBlending = AfterBlending.AFTER_BLENDING_UNSPECIFIED
 
 
 def graft(slot: Slot, event: Message, optimizer: torch.optim.Optimizer, seedling: Seedling | None) -> None:
@@ -49,6 +50,7 @@ def graft(slot: Slot, event: Message, optimizer: torch.optim.Optimizer, seedling
                 init_seed=seedling.init_seed,
                 shape=seedling.shape,
                 blend=seedling.blend,
+                after_blending=seedling.after_blending,
             )
         case SeedBlendingStarted():
             slot.begin_blending(

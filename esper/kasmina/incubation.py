@@ -1,7 +1,8 @@
 """How a seed learns before it is let in: by functional gradient (growth-method, section 2; Friedman 2001)."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeAlias, TypeVar, cast
 
 import msgspec
 import torch
@@ -13,6 +14,12 @@ from esper.kasmina.finite import all_finite
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.tap import Crossing, current_backward
+
+Inspect: TypeAlias = Callable[[Tensor], None]
+# The loss with the seed let in, for as long as the context lasts.
+Objective: TypeAlias = Callable[[], AbstractContextManager[Tensor]]
+# What the seed brings, lesson by lesson, and the gradients of its parameters; None if nothing reaches it.
+Taught: TypeAlias = tuple[list[Tensor], tuple[Tensor | None, ...] | None]
 
 HELD_OUT_EVERY = 8
 SCALE_DECAY = 0.9
@@ -108,6 +115,8 @@ class Progress(msgspec.Struct):
     scale: float = 0.0
     held_out: HeldOut = msgspec.field(default_factory=HeldOut)
     promise: Promise | None = None
+    # Lessons that were taken from the shadow objective.
+    rehearsals: int = 0
 
 
 class Incubator:
@@ -138,8 +147,24 @@ class Incubator:
 
         crossing.on_gradient(keep)
 
-    def step(self, seed: LiveSeed, claims: list[Tensor], inspect: Callable[[Tensor], None] | None = None) -> None:
+    @property
+    def waits(self) -> bool:
+        """Whether there is a lesson that no step has used."""
+        return bool(self._lessons)
+
+    def step(
+        self,
+        seed: LiveSeed,
+        claims: list[Tensor],
+        inspect: Inspect | None = None,
+        objective: Objective | None = None,
+    ) -> bool | None:
         """Learn from the lessons since the last step, or be measured on them. *inspect* sees the seed's loss.
+
+        With *objective*, the seed learns from the loss that it gives, and not from the gradients of the lessons; it is
+        measured on them all the same.
+
+        Returns whether what was asked reached the seed's parameters; None if nothing was asked of it.
 
         *claims* holds, lesson by lesson and in the gradient's own size, what other seeds bring already; what this one
         brings is added. So several seeds at one place boost one another, in their order (growth-method, section 7).
@@ -151,13 +176,20 @@ class Incubator:
         # A gradient that is not finite is the host's trouble, and teaches nothing.
         lessons = _of_one_step([lesson for lesson in lessons if all_finite(lesson.gradient)])
         if self._ranks.total([float(not lessons)])[0]:
-            return
+            return None
         held_out = self.progress.batches % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         self.progress.batches += 1
         lessons = _left(lessons, claims)
-        brought = self._measure(seed, lessons) if held_out else self._learn(seed, lessons, inspect)
+        if held_out:
+            brought, felt = self._measure(seed, lessons), None
+        elif objective is None:
+            brought, felt = self._learn(seed, lessons, inspect)
+        else:
+            brought, felt = self._rehearse(seed, lessons, inspect, objective)
         mine = [output * (self.progress.scale or 1.0) for output in brought]
         claims[:] = [a + b for a, b in zip(claims, mine, strict=True)] if _alike(claims, mine) else mine
+        asked = felt or (felt is not None and any(bool(lesson.gradient.any()) for lesson in lessons))
+        return felt if asked else None
 
     def promise(self) -> Promise | None:
         """Return the newest verdict: this epoch's held-out batches, or if there was none yet, the last that was."""
@@ -169,18 +201,14 @@ class Incubator:
         self.progress.promise = self.promise()
         self.progress.held_out = HeldOut()
 
-    def _learn(self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None) -> list[Tensor]:
+    def _learn(
+        self, seed: LiveSeed, lessons: list[Lesson], inspect: Inspect | None
+    ) -> tuple[list[Tensor], bool | None]:
         self._follow_scale(lessons)
-        brought, gradients = self._agreed(lambda: self._gradients(seed, lessons, inspect))
-        for parameter, gradient in zip(seed.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        seed.descend()
-        return brought
+        brought, gradients = self._agreed(lambda: self._taught(seed, lessons, inspect))
+        return brought, _descend(seed, gradients)
 
-    def _gradients(
-        self, seed: LiveSeed, lessons: list[Lesson], inspect: Callable[[Tensor], None] | None
-    ) -> tuple[list[Tensor], Sequence[Tensor | None]]:
-        """Return what the seed brings, and the gradients of its parameters: none if there is nothing to learn."""
+    def _taught(self, seed: LiveSeed, lessons: list[Lesson], inspect: Inspect | None) -> Taught:
         total = sum(len(lesson.gradient) for lesson in lessons)
         with torch.enable_grad():
             outputs = [seed.contribute(lesson.input, lesson.host, training=True) for lesson in lessons]
@@ -189,18 +217,23 @@ class Incubator:
                 for output, lesson in zip(outputs, lessons, strict=True)
             ]
             loss = torch.stack(parts).sum()
-        brought = [output.detach() for output in outputs]
-        nothing = [None] * len(seed.parameters)
-        if not loss.requires_grad:
-            return brought, nothing
-        if inspect is not None:
-            inspect(loss)
-        if not seed.parameters:
-            return brought, nothing
-        if not bool(torch.isfinite(loss)):
-            raise SeedFault("non_finite", "its loss is infinite or undefined")
-        # Not loss.backward(): even a seed that reaches into the host cannot leave a gradient there.
-        return brought, torch.autograd.grad(loss, seed.parameters, allow_unused=True)
+        return [output.detach() for output in outputs], _gradients(seed, loss, inspect)
+
+    def _rehearse(
+        self, seed: LiveSeed, lessons: list[Lesson], inspect: Inspect | None, objective: Objective
+    ) -> tuple[list[Tensor], bool | None]:
+        self._follow_scale(lessons)
+
+        def rehearsed() -> Taught:
+            with torch.no_grad():
+                # First, because a pass that the seed spoils goes on without it.
+                brought = [seed.contribute(lesson.input, lesson.host, training=False) for lesson in lessons]
+            with objective() as loss:
+                return brought, _gradients(seed, loss, inspect)
+
+        brought, gradients = self._agreed(rehearsed)
+        self.progress.rehearsals += 1
+        return brought, _descend(seed, gradients)
 
     def _agreed(self, work: Callable[[], Result]) -> Result:
         """Return what *work* does, unless it fails on any rank; then it has failed on all of them."""
@@ -238,6 +271,29 @@ class Incubator:
     def _wish(self, lesson: Lesson) -> Tensor:
         wish = -lesson.gradient if lesson.claimed is None else -(lesson.gradient + lesson.claimed)
         return wish / self.progress.scale if self.progress.scale > 0.0 else wish
+
+
+def _gradients(seed: LiveSeed, loss: Tensor, inspect: Inspect | None) -> tuple[Tensor | None, ...] | None:
+    """Return the gradients of *loss* for the seed's parameters, None if it does not depend on the seed."""
+    if not loss.requires_grad:
+        return None
+    if inspect is not None:
+        inspect(loss)
+    if not seed.parameters:
+        return ()
+    if not bool(torch.isfinite(loss)):
+        raise SeedFault("non_finite", "its loss is infinite or undefined")
+    # Not loss.backward(): even a seed that reaches into the host cannot leave a gradient there.
+    return torch.autograd.grad(loss, seed.parameters, allow_unused=True)
+
+
+def _descend(seed: LiveSeed, gradients: tuple[Tensor | None, ...] | None) -> bool | None:
+    """Step along *gradients*; return whether the seed felt any, None if it has no parameters."""
+    if not seed.parameters:
+        return None
+    for parameter, gradient in zip(seed.parameters, gradients or [None] * len(seed.parameters), strict=True):
+        parameter.grad = gradient
+    return seed.descend()
 
 
 def _of_one_step(lessons: list[Lesson]) -> list[Lesson]:

@@ -1,6 +1,7 @@
 """A seed's module with what it needs to learn beside the host: an optimizer and random draws of its own."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
@@ -17,6 +18,7 @@ from esper.kasmina.pace import Pace
 from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.retention import Retention
 from esper.kasmina.tap import in_backward
+from esper.kasmina.witness import Registered
 
 MAX_GRADIENT_NORM = 1.0
 DEFAULT_LEARNING_RATE = 1e-3
@@ -40,9 +42,31 @@ class LiveSeed:
         learning = (*module.parameters(), *blend.parameters())
         self.parameters = [parameter for parameter in learning if parameter.requires_grad]
         self.draws = OwnDraws(init_seed)
-        self.pace, self.retention = Pace(), Retention()
+        self.pace, self.retention, self.registered = Pace(), Retention(), Registered()
         self._learning_rate = learning_rate
-        self.optimizer = AdamW(self.parameters, lr=DEFAULT_LEARNING_RATE) if self.parameters else None
+        self.frozen, self._group = False, ""
+        self.optimizer = self._new_optimizer()
+
+    def _new_optimizer(self) -> AdamW | None:
+        if not self.parameters:
+            return None
+        return AdamW([{"params": self.parameters, "name": self._group}], lr=DEFAULT_LEARNING_RATE)
+
+    def name_group(self, name: str) -> None:
+        """Call its group of parameters *name*."""
+        self._group = name
+        if self.optimizer is not None:
+            self.optimizer.param_groups[0]["name"] = name
+
+    def hold_still(self, still: bool) -> None:
+        """Let the weights stand still, without an optimizer; or, if they stood still, learn again with a new one."""
+        if still == self.frozen:
+            return
+        self.frozen = still
+        self.drop_gradients()
+        for parameter in self.parameters:
+            parameter.requires_grad_(not still)
+        self.optimizer = None if still else self._new_optimizer()
 
     def to(self, device: torch.device) -> None:
         """Move weights, their gradients and moments to *device*; parameters stay the same objects."""
@@ -69,15 +93,21 @@ class LiveSeed:
             entry = entry.to(first.dtype)
         try:
             with self.draws.on(host.device), self.pace.forward(), self._watched(entry, training=training):
-                output = self.module(entry)
+                output = self._output(entry)
         except FAULTS as fault:
             raise SeedFault("raised", f"{type(fault).__name__}: {fault}") from fault
         if not isinstance(output, Tensor) or output.shape != host.shape or output.device != host.device:
             found = f"{tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
             raise SeedFault("wrong_shape", f"returned {found} where the host has {tuple(host.shape)}")
+        # In the host's precision, in which what was finite may be infinite.
+        output = output.to(host.dtype)
         if not all_finite(output):
             raise SeedFault("non_finite", "returned infinite or undefined numbers")
-        return output.to(host.dtype)
+        return output
+
+    def _output(self, entry: Tensor) -> object:
+        with self.registered.watch():
+            return self.module(entry)
 
     def _watched(self, entry: Tensor, *, training: bool) -> AbstractContextManager[None]:
         return self.retention.watch(entry) if training and not in_backward() else nullcontext()
@@ -92,31 +122,34 @@ class LiveSeed:
         states = [] if self.optimizer is None else [*self.optimizer.state.values()]
         return max((int(state["step"]) for state in states if "step" in state), default=0)
 
-    def descend(self, loss_scale: float = 1.0) -> None:
+    def descend(self, loss_scale: float = 1.0) -> bool:
         """Step along the gradients that are at hand, divided by *loss_scale*, clipped to norm 1, and drop them.
 
-        Where several ranks train, along the means of theirs.
+        Where several ranks train, along the means of theirs. Returns whether there was any gradient other than 0.
 
         Raises:
             SeedFault: they are not finite; nothing has moved.
         """
         if self.optimizer is None:
-            return
+            return False
         self._ranks.average(self.parameters)
         if all(parameter.grad is None for parameter in self.parameters):
-            return
+            return False
         if self._learning_rate is not None:
             self.optimizer.param_groups[0]["lr"] = self._learning_rate()
         for parameter in self.parameters:
             if loss_scale != 1.0 and parameter.grad is not None:
                 parameter.grad.div_(loss_scale)
-        norm = nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM)
-        finite = bool(torch.isfinite(norm))
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM))
+        finite = math.isfinite(norm)
+        # Squares of the smallest numbers are 0.
+        felt = norm > 0.0 or any(bool(each.grad.any()) for each in self.parameters if each.grad is not None)
         if finite:
             self.optimizer.step()
         self.drop_gradients()
         if not finite:
             raise SeedFault("non_finite", "its gradient is infinite or undefined")
+        return felt
 
     def drop_gradients(self) -> None:
         """Forget the gradients that no step has used."""
@@ -158,6 +191,11 @@ class LiveSeed:
             if moments:
                 state["state"][index] = {name: value.clone() for name, value in moments.items()}
         self.optimizer.load_state_dict(state)
+
+
+def without_moments(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what `LiveSeed.tensors` gave, for a seed that begins with no memory of earlier gradients."""
+    return {name: value for name, value in tensors.items() if not name.startswith("optimizer.")}
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

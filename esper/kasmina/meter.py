@@ -8,6 +8,7 @@ from torch import Tensor
 
 from esper.kasmina.errors import SeedFault
 from esper.kasmina.feedback import Agreement
+from esper.kasmina.pulse import Pulse
 
 # Beyond this a blended activation is none that a host could have made: so many times its own, or times 1.
 MAX_RMS_RATIO = 100.0
@@ -18,6 +19,8 @@ class Meter(msgspec.Struct):
 
     nonfinite_batches: int = 0
     isolation_violations: int | None = None
+    # Comparisons of the host's weights, buffers and gradients, before and after the seed's code ran.
+    comparisons: int | None = None
     io_contract_kept: bool | None = None
     shadow_probes: int | None = None
     shadow_nonfinite: int | None = None
@@ -26,6 +29,7 @@ class Meter(msgspec.Struct):
     blended_squares: float = 0.0
     last_rms_ratio: float | None = None
     agreement: Agreement = msgspec.field(default_factory=Agreement)
+    pulse: Pulse = msgspec.field(default_factory=Pulse)
     # Why the seed may not go on, in words; empty while it may.
     failed: str = ""
 
@@ -41,6 +45,7 @@ class Meter(msgspec.Struct):
         found = {
             "nonfinite_batches": self.nonfinite_batches,
             "isolation_violations": self.isolation_violations,
+            "host_comparisons": self.comparisons,
             "io_contract_ok": self.io_contract_kept,
             "rms_ratio": self.rms_ratio,
             "shadow_probes": self.shadow_probes,
@@ -59,6 +64,11 @@ class Meter(msgspec.Struct):
     def found_violations(self, count: int) -> None:
         """Add the result of one isolation proof."""
         self.isolation_violations = (self.isolation_violations or 0) + count
+
+    def compared(self, changed: int) -> None:
+        """Take note of one comparison of the host, before and after: so many tensors had changed."""
+        self.comparisons = (self.comparisons or 0) + 1
+        self.found_violations(changed)
 
     def fault(self, fault: SeedFault, *, certain: bool) -> None:
         """Count *fault*. The seed has failed if it is *certain* that the fault is its own, and not the host's."""

@@ -1,8 +1,9 @@
 """A seed at its place in a live model: what it does in each stage to what flows through the site."""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from typing import Any, TypeAlias, cast
 
 import msgspec
 import torch
@@ -21,9 +22,13 @@ from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Crossing, Removable, Tap, in_backward
 from esper.kasmina.window import LossScale, unscaled
-from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
+from esper.kasmina.witness import Witness, told
+from esper.leyline.v1.enums_pb2 import AfterBlending, AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
+
+# The loss with that seed let in, for as long as the context lasts.
+Lesson: TypeAlias = Callable[["PlantedSeed"], AbstractContextManager[Tensor]]
 
 SUBMODULE = "esper_"
 # A plain attribute of the model, neither module nor parameter: the seeds planted in it, by seed id.
@@ -37,6 +42,9 @@ class SeedFacts(msgspec.Struct):
     blend_mode: int = int(BlendMode.BLEND_MODE_UNKNOWN)
     # The numbers of the mode, as hexadecimal Leyline bytes; empty where it has none.
     blend: str = ""
+    after_blending: int = int(AfterBlending.AFTER_BLENDING_UNSPECIFIED)
+    # The weights stand still, as the policy has it.
+    frozen: bool = False
     init_seed: int = 0
     # The site's shape, as hexadecimal Leyline bytes; known before and after a seed, too.
     shape: str = ""
@@ -46,6 +54,8 @@ class SeedFacts(msgspec.Struct):
     steps_done: int = 0
     # The autograd graph of the next lesson is to be walked.
     proof_due: bool = True
+    # The host is to be compared, before and after the seed's code runs.
+    witness_due: bool = True
     birth_digest: str = ""
     meter: Meter = msgspec.field(default_factory=Meter)
     progress: Progress = msgspec.field(default_factory=Progress)
@@ -98,14 +108,15 @@ class PlantedSeed:
         self._loss_scale, self._scale = loss_scale, 1.0
         # A forward pass with gradients was seen since the last step: what backward passes recompute is no other batch.
         self._seen = False
+        # A gradient other than 0 came to where the seed joins the host; looked for only while the seed feels none.
+        self._asked = False
         self._model = model
         self._exit = model.get_submodule(site.exit_module)
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress, ranks)
         self._alpha = torch.tensor(facts.alpha, device=home(self._exit, model))
         self._override: Tensor | None = None
-        self._feedback = Feedback(facts.meter.agreement, self._blame)
-        if seed.optimizer is not None:
-            seed.optimizer.param_groups[0]["name"] = group_name(site.seed_id)
+        self._feedback = _feedback(facts.meter)
+        seed.name_group(group_name(site.seed_id))
         self.seed.to(self._alpha.device)
 
     @property
@@ -162,7 +173,7 @@ class PlantedSeed:
 
     def become(self, facts: SeedFacts) -> None:
         """Go on from *facts*; lessons that no step has used are forgotten."""
-        self.facts = facts
+        self.facts, self._feedback = facts, _feedback(facts.meter)
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress, self._ranks)
         self.set_alpha(facts.alpha)
         self.seed.drop_gradients()
@@ -170,18 +181,27 @@ class PlantedSeed:
     def enter(self, stage: Stage, ramp: Ramp | None) -> None:
         """Begin *stage*, with its measurements."""
         self.facts.stage, self.facts.ramp, self.facts.proof_due = int(stage), ramp, True
+        self.facts.witness_due = True
         self.facts.meter = Meter(failed=self.facts.meter.failed)
-        self._feedback = Feedback(self.facts.meter.agreement, self._blame)
+        self._feedback = _feedback(self.facts.meter)
         self.facts.meter.found_violations(shared_parameters(self.seed.module, self._model))
 
     def set_alpha(self, alpha: float) -> None:
         """Move alpha, without replacing its tensor."""
         self._alpha.fill_(alpha)
 
+    def settle(self) -> None:
+        """Stand still from now on, if that is what comes after blending."""
+        if self.facts.after_blending == AfterBlending.AFTER_BLENDING_FREEZE:
+            self.facts.frozen = True
+            self.seed.hold_still(True)
+
     def join(self, optimizer: Optimizer) -> None:
-        """Become a part of the model, trained by *optimizer* from now on."""
+        """Become a part of the model, trained as the policy has it: by *optimizer*, by its own, or not at all."""
         for name, part in self.parts().items():
             self.holder.add_module(name, part)
+        if self.facts.frozen or self.facts.after_blending == AfterBlending.AFTER_BLENDING_COADAPT:
+            return
         adopt(optimizer, self.seed.parameters, self.seed.optimizer, self._exit, group_name(self.site.seed_id))
         self.seed.optimizer = None
         # What averages the host's gradients over ranks was set up before this seed was there.
@@ -192,6 +212,12 @@ class PlantedSeed:
         for handle in self._averaged:
             handle.remove()
         self._averaged = []
+
+    def adapt(self) -> None:
+        """Follow one optimizer step of the host's as a kept seed: learn, if it has an optimizer of its own."""
+        # A kept seed is a part of the model: a gradient that is not finite is the run's trouble, and its loss tells.
+        with suppress(SeedFault):
+            self.seed.descend()
 
     def visit(self, crossing: Crossing) -> Tensor | None:
         """Answer one pass through the site: None leaves the host's output the very same tensor."""
@@ -214,31 +240,44 @@ class PlantedSeed:
                 self.facts.meter.fault(fault, certain=True)
         return None
 
-    def step(self, steps_done: int, claims: list[Tensor]) -> None:
-        """Follow one optimizer step of the host's: learn, and move alpha."""
+    def step(self, steps_done: int, claims: list[Tensor], objective: Lesson | None = None) -> None:
+        """Follow one optimizer step of the host's: learn, from *objective* if there is one, and move alpha."""
         # The scaler lowers its scale when it has skipped a step, because a gradient was too large for the dtype.
         skipped = self._loss_scale() < self._scale
         try:
-            with self.seed.pace.step():
-                self._learn(claims, skipped=skipped)
+            with self._witnessed(due=self._incubator.waits), self.seed.pace.step():
+                felt = self._learn(claims, objective, skipped=skipped)
+            if hooked := self.seed.registered.on(self._model):
+                self.facts.meter.found_violations(len(hooked))
+                raise SeedFault("leaky", f"put a hook on {told(hooked)}")
+            if felt is not None:
+                self.facts.meter.pulse.beat(felt=felt)
             if kept := self.seed.retention.leaking():
                 raise SeedFault("leaking", kept)
         except SeedFault as fault:
             # Lessons are finite, so that a seed learning by itself has nobody else to blame. A gradient that came
             # through the host's own backward pass may be the host's trouble: it is counted, and the gates ask for it.
             self.facts.meter.fault(fault, certain=self.stage == Stage.SEED_STAGE_TRAINING)
-        self._seen = False
+        self._seen = self._asked = False
         self.facts.steps_done = steps_done
         if self.facts.ramp is not None and self.stage == Stage.SEED_STAGE_BLENDING:
             self.set_alpha(self.facts.ramp.at(steps_done))
 
-    def _learn(self, claims: list[Tensor], *, skipped: bool) -> None:
+    def _learn(self, claims: list[Tensor], objective: Lesson | None, *, skipped: bool) -> bool | None:
+        """Return whether what was asked of the seed reached its parameters; None if nothing was asked."""
         if self.stage == Stage.SEED_STAGE_TRAINING:
-            self._incubator.step(self.seed, claims, self._prove if self.facts.proof_due else None)
-        elif self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
+            inspect = self._prove if self.facts.proof_due else None
+            return self._incubator.step(
+                self.seed, claims, inspect, None if objective is None else partial(objective, self)
+            )
+        if self.stage == Stage.SEED_STAGE_SHADOWING or skipped:
             self.seed.drop_gradients()
-        else:
-            self.seed.descend(self._scale)
+            return None
+        if self.seed.descend(self._scale):
+            return True
+        # The first step without a gradient counts as asked: from the next one on it is known.
+        asked = self._asked or (self._seen and self.facts.meter.pulse.idle_steps == 0 and self.alpha > 0.0)
+        return False if asked and self.seed.optimizer is not None else None
 
     def keep_pace(self, host_seconds: float | None, ratio: float, allowance_s: float) -> None:
         """Take note of how long the host's last step took. A seed that holds the training up has failed."""
@@ -246,16 +285,13 @@ class PlantedSeed:
         if slow := self.seed.pace.slow(ratio, allowance_s):
             self.facts.meter.fault(SeedFault("slow", slow), certain=True)
 
-    def _blame(self, fault: SeedFault, certain: bool) -> None:
-        self.facts.meter.fault(fault, certain=certain)
-
     def new_epoch(self) -> None:
         """Begin an epoch's measurements; prove the isolation again."""
         self.seed.drop_gradients()
         self._incubator.new_epoch()
         self.facts.meter.new_epoch()
         self.facts.meter.found_violations(shared_parameters(self.seed.module, self._model))
-        self.facts.proof_due = True
+        self.facts.proof_due = self.facts.witness_due = True
 
     def measured(self) -> dict[str, float]:
         """Return the gate inputs that are known, by name."""
@@ -288,6 +324,15 @@ class PlantedSeed:
                 for buffer, value in buffers:
                     buffer.copy_(value)
 
+    @contextmanager
+    def let_in(self) -> Generator[None]:
+        """Act at alpha 1 inside, on a pass that is the seed's own lesson: its random draws go on."""
+        before, self._override = self._override, torch.ones_like(self._alpha)
+        try:
+            yield
+        finally:
+            self._override = before
+
     def _blended(self, entry: Tensor | None, host: Tensor, alpha: Tensor) -> Tensor:
         if entry is None:
             raise SeedFault("no_input", "the site's entry did not run before its exit")
@@ -295,7 +340,8 @@ class PlantedSeed:
         kept, live = self.stage == Stage.SEED_STAGE_FOSSILIZED, self._override is None
 
         def respond(read: Tensor) -> Tensor:
-            return self.seed.respond(read, host, training=training)
+            with self._witnessed(due=live and not kept and self._in_a_batch()):
+                return self.seed.respond(read, host, training=training)
 
         with self.seed.draws.again(entry):
             # A kept seed is a part of the model, and as free as any other.
@@ -306,14 +352,24 @@ class PlantedSeed:
             sizes = Sizes.of(host, blended)
             if live and self._is_a_batch():
                 self.facts.meter.saw(sizes)
+                self._listen(blended)
         return blended
+
+    def _listen(self, blended: Tensor) -> None:
+        """Find out whether the host asks anything, if the seed has felt nothing in the last step."""
+
+        def hear(gradient: Tensor) -> None:
+            self._asked = self._asked or bool(gradient.any())
+
+        if self.facts.meter.pulse.idle_steps and blended.requires_grad and self.alpha > 0.0:
+            blended.register_hook(hear)
 
     def _probe(self, entry: Tensor | None, host: Tensor) -> None:
         if not self._is_a_batch():
             return
         finite = True
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._witnessed(due=True):
                 read = None if entry is None else entry.clone()
                 seed = self.seed.respond(read, host, training=False)
                 self.facts.meter.saw(Sizes.of(host, self.seed.blend(host, seed, read, self._alpha)))
@@ -324,13 +380,33 @@ class PlantedSeed:
             self.facts.meter.fault(fault, certain=True)
         self.facts.meter.probed(finite=finite)
 
-    def _is_a_batch(self) -> bool:
+    @contextmanager
+    def _witnessed(self, *, due: bool) -> Generator[None]:
+        """Compare the host before and after the code inside, once in an epoch and a stage.
+
+        Raises:
+            SeedFault: the host has changed.
+        """
+        if not (due and self.facts.witness_due):
+            yield
+            return
+        witness = Witness(self._model)
+        yield
+        self.facts.witness_due = False
+        changed = witness.changed()
+        self.facts.meter.compared(len(changed))
+        if changed:
+            raise SeedFault("leaky", f"its code changed {told(changed)}")
+
+    def _in_a_batch(self) -> bool:
         """Tell whether this is a training pass, and not the second time that a checkpointed segment runs."""
-        if not torch.is_grad_enabled():
+        return torch.is_grad_enabled() and not (in_backward() and self._seen)
+
+    def _is_a_batch(self) -> bool:
+        """Tell whether this is a training pass that counts, and count it."""
+        if not self._in_a_batch():
             return False
-        if in_backward():
-            return not self._seen
-        self._seen = True
+        self._seen = self._seen or not in_backward()
         return True
 
     def _prove(self, loss: Tensor) -> None:
@@ -341,6 +417,14 @@ class PlantedSeed:
 def group_name(seed_id: str) -> str:
     """Return what a seed's own group of parameters is called in its optimizer."""
     return f"seed:{seed_id}"
+
+
+def _feedback(meter: Meter) -> Feedback:
+    # Not a method: a seed that refers to itself would stay in memory after it was removed.
+    def blame(fault: SeedFault, certain: bool) -> None:
+        meter.fault(fault, certain=certain)
+
+    return Feedback(meter.agreement, blame)
 
 
 def facts_later(facts: Mapping[str, Any], steps: int) -> dict[str, Any]:

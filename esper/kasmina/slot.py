@@ -8,9 +8,9 @@ DORMANT ──→ TRAINING ────────→ BLENDING ─────�
 Which of these may happen, and when, is decided in `rules/`; here it is made true. Training thread only.
 """
 
-import weakref
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,18 +18,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from esper.kasmina.adoption import held_by, release
+from esper.kasmina.adoption import release
 from esper.kasmina.doorway import declared
 from esper.kasmina.errors import CompiledHost, SeedFault, SeedStateInvalid, SiteNotObserved, SlotEmpty, SlotOccupied
 from esper.kasmina.isolation import shared_parameters
 from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.planted import PlantedSeed, SeedFacts, home, planted_in
 from esper.kasmina.ranks import ALONE, Ranks
+from esper.kasmina.rehearsal import rehearsed
+from esper.kasmina.remains import LEFTOVERS, Remains
 from esper.kasmina.rules.alpha import Ramp
-from esper.kasmina.tap import Tap, hooks_left
 from esper.kasmina.window import LossScale, Recorder, Window, unscaled
 from esper.leyline.canonical import canonical_bytes
-from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
+from esper.leyline.v1.enums_pb2 import AfterBlending, AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
 
@@ -44,9 +45,7 @@ class Slot:
         self._model = model
         self._recorder: Recorder | None = None
         self._planted: PlantedSeed | None = None
-        self._removed_module: weakref.ref[nn.Module] | None = None
-        self._removed_parameters: list[weakref.ref[Tensor]] = []
-        self._removed_tap: Tap | None = None
+        self._remains: Remains | None = None
 
     @property
     def stage(self) -> Stage:
@@ -127,12 +126,13 @@ class Slot:
         init_seed: int,
         shape: SiteShape | None = None,
         blend: BlendOptions | None = None,
+        after_blending: AfterBlending = AfterBlending.AFTER_BLENDING_UNSPECIFIED,
     ) -> None:
         """Let *module* learn here, in isolation: the host's output stays the very same tensor.
 
         *learning_rate* is asked at every step (None: 1e-3); *init_seed* seeds the seed's own random draws. Without
         *shape*, what the last window found is used. *blend* are the numbers of *mode*; without them the seed adds in
-        RESIDUAL, and replaces in CONVEX.
+        RESIDUAL, and replaces in CONVEX. *after_blending* says who trains it from its probation on.
 
         Raises:
             SlotOccupied: a seed lives here already.
@@ -146,6 +146,7 @@ class Slot:
             stage=int(Stage.SEED_STAGE_TRAINING),
             blend_mode=int(mode),
             blend="" if blend is None else canonical_bytes(blend).hex(),
+            after_blending=int(after_blending),
             init_seed=init_seed,
             shape=canonical_bytes(self.shape).hex(),
         )
@@ -187,9 +188,10 @@ class Slot:
         """Let the seed back in, at the alpha it had."""
         planted = self._living()
         planted.enter(Stage.SEED_STAGE_PROBATIONARY, planted.facts.ramp)
+        planted.settle()
 
     def fossilize(self, optimizer: Optimizer) -> None:
-        """Make the seed a part of the model: a submodule named `esper_<seed id>`, trained by *optimizer*."""
+        """Make the seed a part of the model: a submodule named `esper_<seed id>`, trained as its policy has it."""
         planted = self._living()
         planted.seed.drop_gradients()
         planted.enter(Stage.SEED_STAGE_FOSSILIZED, planted.facts.ramp)
@@ -203,11 +205,7 @@ class Slot:
         planted, self._planted = self._planted, None
         if planted is None:
             return
-        self._removed_module = weakref.ref(planted.seed.module)
-        self._removed_parameters = [
-            weakref.ref(parameter) for part in planted.parts().values() for parameter in part.parameters()
-        ]
-        self._removed_tap = planted.tap
+        self._remains = Remains(planted.seed, planted.parts().values(), planted.tap)
         planted.leave_ranks()
         planted.unhook()
         planted_in(self._model).pop(self.site.seed_id)
@@ -225,31 +223,42 @@ class Slot:
         release(optimizer, parameters)
 
     def leftovers(self, *optimizers: Optimizer) -> dict[str, float]:
-        """Count what is left of the seed that was removed last: in the model, and in *optimizers* (the host's)."""
-        module = None if self._removed_module is None else self._removed_module()
-        alive = (reference() for reference in self._removed_parameters)
-        parameters = {id(parameter) for parameter in alive if parameter is not None}
-        tap = self._removed_tap
-        return {
-            "modules_left": float(module is not None and any(part is module for part in self._model.modules())),
-            "hooks_left": float(0 if tap is None else hooks_left(self._model, tap)),
-            "optimizer_parameters_left": float(sum(held_by(optimizer, parameters) for optimizer in optimizers)),
-            "alpha": self.alpha,
-        }
+        """Count what is left of the seed that was removed last: in the model, in *optimizers* (the host's), in memory.
+
+        0 of everything if none was removed in this process.
+        """
+        found = dict.fromkeys(LEFTOVERS, 0.0) if self._remains is None else self._remains.found(self._model, optimizers)
+        return found | {"alpha": self.alpha}
 
     @property
     def place(self) -> tuple[str, ...]:
         """What tells whether two seeds add to one and the same tensor."""
         return (self.site.exit_module, self.site.layout, *self.site.output)
 
-    def step(self, steps_done: int, claims: list[Tensor] | None = None) -> None:
+    def step(
+        self,
+        steps_done: int,
+        claims: list[Tensor] | None = None,
+        objective: Callable[[nn.Module], Tensor] | None = None,
+    ) -> None:
         """Follow one optimizer step of the user's, after their backward pass: learn, and move alpha.
 
         *claims* is what seeds at the same `place`, stepped before this one, would bring already: this one learns what
-        they leave, and adds what it brings.
+        they leave, and adds what it brings. With *objective*, the loss of the model that it is given, a seed in
+        training learns from its true effect on that loss; the model is run once more for it.
         """
-        if self._planted is not None and self.stage != Stage.SEED_STAGE_FOSSILIZED:
-            self._planted.step(steps_done, [] if claims is None else claims)
+        if self._planted is None:
+            return
+        if self.stage == Stage.SEED_STAGE_FOSSILIZED:
+            self._planted.adapt()
+        else:
+            lesson = None if objective is None else partial(self._rehearse, objective)
+            self._planted.step(steps_done, [] if claims is None else claims, lesson)
+
+    @contextmanager
+    def _rehearse(self, objective: Callable[[nn.Module], Tensor], seed: PlantedSeed) -> Generator[Tensor]:
+        with rehearsed(seed, self._model):
+            yield objective(self._model)
 
     @property
     def forward_seconds(self) -> float:
@@ -334,6 +343,7 @@ class Slot:
             seed.restore(tensors)
         except (RuntimeError, KeyError, ValueError) as misfit:
             raise SeedStateInvalid(self.site.seed_id, str(misfit)) from misfit
+        seed.hold_still(known.frozen)
         self._install(seed, known)
         if known.stage == Stage.SEED_STAGE_FOSSILIZED:
             self._living().join(optimizer)
@@ -344,9 +354,10 @@ class Slot:
         Raises:
             SlotEmpty: there is no seed.
         """
-        planted = self._living()
+        planted, known = self._living(), msgspec.convert(facts, SeedFacts)
+        planted.seed.hold_still(known.frozen)
         planted.seed.restore(tensors)
-        planted.become(msgspec.convert(facts, SeedFacts))
+        planted.become(known)
 
     def _install(self, seed: LiveSeed, facts: SeedFacts) -> None:
         if self._planted is not None:

@@ -1,6 +1,7 @@
 """Hooks at a site, and what comes by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -76,6 +77,7 @@ class Tap:
     ) -> None:
         self.exit = model.get_submodule(site.exit_module)
         self.traced = False
+        self._muted = False
         self._visit = visit
         self._path = tuple(site.output)
         self._label = site.label
@@ -87,6 +89,15 @@ class Tap:
         self._handles: list[Removable] = [_leaving(model, site.exit_module, self._on_exit, passing)]
         if self._span:
             self._handles.append(_entering(model, site.entry_module, self._on_entry, passing))
+
+    @contextmanager
+    def muted(self) -> Generator[None]:
+        """Let passes by unseen."""
+        self._muted = True
+        try:
+            yield
+        finally:
+            self._muted = False
 
     def remove(self) -> None:
         """Take the hooks off."""
@@ -103,12 +114,16 @@ class Tap:
         if torch.compiler.is_compiling():
             self.traced = True
             return
+        if self._muted:
+            return
         self._entered[in_backward()].came(next(iter([*args, *kwargs.values()]), None))
 
     def _on_exit(self, module: nn.Module, args: object, output: object) -> object:
         if torch.compiler.is_compiling():
             # The compiled code would keep this hook for ever; who reads `traced` refuses such a model.
             self.traced = True
+            return None
+        if self._muted:
             return None
         crossing = self._crossing(output)
         answer = self._visit(crossing)
@@ -195,11 +210,20 @@ def _entering(model: nn.Module, name: str, visitor: Callable[..., None], passing
 
 def hooks_left(model: nn.Module, tap: Tap) -> int:
     """Count the hooks of *tap* that *model* still holds."""
-    held = [
+    return sum(tap.owns(hook) for hook in _held(model))
+
+
+def taps_on(model: nn.Module) -> list[Tap]:
+    """Return all taps that see something of *model*."""
+    found = {id(owner): owner for hook in _held(model) if isinstance(owner := getattr(hook, "__self__", None), Tap)}
+    return list(found.values())
+
+
+def _held(model: nn.Module) -> list[object]:
+    held: list[object] = [
         hook
         for part in model.modules()
         for table in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
         for hook in part.__dict__[table].values()
     ]
-    held += [visitor for doorway in doorways(model) for visitor in (*doorway.leaving, *doorway.entering)]
-    return sum(tap.owns(hook) for hook in held)
+    return held + [visitor for doorway in doorways(model) for visitor in (*doorway.leaving, *doorway.entering)]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esper.kasmina.pace import Pace
+from esper.kasmina.pulse import PATIENCE_STEPS
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.slot import Slot
 from esper.leyline.v1.enums_pb2 import ALPHA_CURVE_LINEAR
@@ -65,6 +66,20 @@ class Poisonous(ImageSeed):
 
     def forward(self, features: Tensor) -> Tensor:
         return super().forward(Backwards.apply(features, self.factor))
+
+
+class Dead(ImageSeed):
+    """All zeros, for ever, whatever comes."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.relu(super().forward(features) * 0.0 - 1.0)
+
+
+class Deaf(ImageSeed):
+    """Returns something, and learns from nothing."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features).detach() + 0.01
 
 
 @pytest.fixture
@@ -194,3 +209,48 @@ def test_a_seed_beside_which_nothing_comes_before_has_no_gradient_to_compare(mod
     slot = live(model, SPAN, SpanSeed())
     train(model, optimizer(model), 8, slots=(slot,))
     assert "gradient_cosine" not in slot.measured()
+
+
+@pytest.mark.parametrize("stage", ["training", "blending"])
+@pytest.mark.parametrize("kind", [Dead, Deaf])
+def test_a_seed_that_nothing_reaches_is_dead(model: Host, stage: str, kind: type[ImageSeed]):
+    slot = planted(model, BLOCK, kind())
+    if stage == "blending":
+        slot.begin_blending(BLEND)
+    train(model, optimizer(model), PATIENCE_STEPS - 1, slots=(slot,))
+    assert slot.failed == ""
+    train(model, optimizer(model), 6, slots=(slot,), since=PATIENCE_STEPS - 1)
+    assert slot.failed == f"dead: no gradient has reached its parameters for {PATIENCE_STEPS} steps"
+
+
+def test_a_seed_of_which_the_host_asks_nothing_is_not_dead(model: Host):
+    slot = live(model, BLOCK, ImageSeed())
+    for step in range(2 * PATIENCE_STEPS):
+        (0.0 * F.cross_entropy(model(digits(8)[0]), digits(8)[1])).backward()
+        slot.step(step + 1)
+    assert slot.failed == ""
+
+
+def test_a_seed_whose_alpha_rests_at_zero_is_not_dead(model: Host):
+    slot = planted(model, BLOCK, ImageSeed())
+    slot.begin_blending(Ramp(0, 100, 0.0, 1.0, ALPHA_CURVE_LINEAR))
+    slot.hold(0.0)
+    train(model, optimizer(model), 2 * PATIENCE_STEPS, slots=(slot,))
+    assert slot.failed == ""
+
+
+def test_a_seed_without_parameters_is_not_dead(model: Host):
+    seed = nn.Module()
+    seed.forward = torch.tanh  # type: ignore[method-assign]
+    slot = planted(model, BLOCK, seed)
+    train(model, optimizer(model), 2 * PATIENCE_STEPS, slots=(slot,))
+    assert slot.failed == ""
+
+
+def test_numbers_that_the_host_s_precision_cannot_hold_do_not_reach_it(model: Host):
+    seed = nn.Module()
+    seed.forward = lambda features: features.double() + 1e300  # type: ignore[method-assign]
+    slot = planted(model, BLOCK, seed)
+    slot.begin_blending(BLEND)
+    assert bool(torch.isfinite(model(digits(8)[0])).all())
+    assert slot.failed.startswith("non_finite")

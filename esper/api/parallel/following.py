@@ -124,19 +124,21 @@ class Follower(Session):
         """Refuse; rank 0 decides what grows."""
         raise ParallelRefused("a thaw", RANK_0)
 
-    def step(self, loss: Tensor) -> None:
+    def step(self, loss: Tensor, batch: object = None) -> None:
         """Note one optimizer step, let the growing seeds learn from it, and make the changes that rank 0 makes.
 
         Raises:
             SessionClosed: outside the `with` block.
+            BatchMissing: there is an objective, and no *batch*.
             HostUnseen, CompiledHost, SiteUnusable: as on rank 0.
         """
         self._open_moment()
+        objective = self._growth.objective_on(batch)
         self._growth.end_glance()
         self._losses.append(loss.detach())
         self._steps += 1
         self.global_step += 1
-        self._growth.step(self.global_step)
+        self._growth.step(self.global_step, objective)
         self._reader.show(self._told().shown)
 
     def end_epoch(self) -> EpochFacts:

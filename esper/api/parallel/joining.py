@@ -105,7 +105,9 @@ def follow(
         _refuse(*welcome.failed, script)
     opened, place = open_log()
     ending.callback(opened.close)
-    growth = Growth(script.model, script.optimizer, facts.sites, settings_of(welcome.settings), scale, ranks)
+    growth = Growth(
+        script.model, script.optimizer, facts.sites, settings_of(welcome.settings), scale, ranks, script.objective
+    )
     ending.callback(lambda: [slot.leave_ranks() for slot in growth.slots.values()])
     if welcome.checkpoint:
         _restore(Checkpoint.FromString(welcome.checkpoint), welcome.run_id, script, growth, opened, place)

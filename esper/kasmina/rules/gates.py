@@ -43,11 +43,15 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_score_drop: float = 0.02
     min_probation_epochs: int = 5
     min_contribution: float = 0.01
+    max_memory_left: float = 0.01
 
 
 FOSSILIZE = "fossilize"
 STRICT = "strict"
 ALPHA_TOLERANCE = 1e-6
+MEMORY_LEFT = "memory_left"
+# Asked for since version 0.2: an older record is complete without them.
+LATER_CHECKS = frozenset({MEMORY_LEFT})
 
 
 def _g0(limits: GateLimits) -> tuple[Check, ...]:
@@ -116,9 +120,8 @@ def _fossilize(limits: GateLimits) -> tuple[Check, ...]:
 
 
 def _g5(limits: GateLimits) -> tuple[Check, ...]:
-    return tuple(
-        Check(name, "==", 0.0) for name in ("modules_left", "hooks_left", "optimizer_parameters_left", "alpha")
-    )
+    names = ("modules_left", "hooks_left", "optimizer_parameters_left", "alpha")
+    return (*(Check(name, "==", 0.0) for name in names), Check(MEMORY_LEFT, "<=", limits.max_memory_left))
 
 
 _ASKED: Mapping[tuple[Gate, str], Callable[[GateLimits], tuple[Check, ...]]] = {
@@ -170,7 +173,7 @@ def verdict_again(recorded: GateEvaluated) -> GateEvaluated:
     missing = [
         check.input
         for check in checks(recorded.gate, recorded.profile, GateLimits())
-        if check.input not in recorded.thresholds
+        if check.input not in recorded.thresholds and check.input not in LATER_CHECKS
     ]
     failed = [check.input for check in asked if not check.holds(recorded.inputs)] + missing
     return GateEvaluated(

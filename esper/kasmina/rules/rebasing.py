@@ -26,6 +26,7 @@ def slot_state(seed: Seed, steps: int, epochs: int) -> SlotState:
         ramp_completed=seed.ramp_completed,
         ramp_paused=seed.ramp_paused,
         blend=seed.blend,
+        after_blending=seed.after_blending,
         contribution=seed.contribution,
         embargo_until_epoch=seed.embargo_until_epoch + epochs if seed.embargo_until_epoch else 0,
         cull_reason=seed.cull_reason,

@@ -17,7 +17,7 @@ from esper.kasmina.rules.blend import curve_misfit, misfit
 from esper.kasmina.rules.gates import FOSSILIZE, STRICT, GateLimits, evaluate, shortfall
 from esper.kasmina.rules.language import SeedCommand, SeedEvent
 from esper.leyline.decider import Decider, RuleBroken
-from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode, CullInitiator
+from esper.leyline.v1.enums_pb2 import AfterBlending, AlphaCurve, BlendMode, CullInitiator
 from esper.leyline.v1.enums_pb2 import SeedLifecycleGate as Gate
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.seed_pb2 import (
@@ -74,6 +74,7 @@ class Seed(msgspec.Struct, frozen=True):
     parameters: dict[str, float] = {}
     blend_mode: BlendMode = BlendMode.BLEND_MODE_UNKNOWN
     blend: BlendOptions | None = None
+    after_blending: AfterBlending = AfterBlending.AFTER_BLENDING_UNSPECIFIED
     init_seed: int = 0
     kernel_key: str = ""
     kernel_id: str = ""
@@ -267,6 +268,7 @@ def _germinate(seed: Seed, command: GerminateSeed, limits: GateLimits) -> list[S
         kernel_key=command.kernel_key,
         generation=seed.next_generation,
         blend=command.blend if command.HasField("blend") else None,
+        after_blending=command.after_blending,
     )
     return [verdict, germinated]
 
@@ -401,6 +403,7 @@ def _planted(seed: Seed, event: SeedGerminated) -> Seed:
         parameters=dict(event.parameters),
         blend_mode=event.blend_mode,
         blend=event.blend if event.HasField("blend") else None,
+        after_blending=event.after_blending,
         shape=event.shape,
         init_seed=event.init_seed,
         kernel_key=event.kernel_key,
@@ -452,6 +455,7 @@ def seed_as(state: SlotState, slot: Seed) -> Seed:
         ramp_completed=state.ramp_completed,
         ramp_paused=state.ramp_paused,
         blend=state.blend if state.HasField("blend") else None,
+        after_blending=state.after_blending,
         contribution=state.contribution if state.HasField("contribution") else None,
         embargo_until_epoch=state.embargo_until_epoch,
         cull_reason=state.cull_reason,

@@ -39,6 +39,13 @@ class BlendMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BLEND_MODE_MULTIPLY: _ClassVar[BlendMode]
     BLEND_MODE_GATE: _ClassVar[BlendMode]
 
+class AfterBlending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AFTER_BLENDING_UNSPECIFIED: _ClassVar[AfterBlending]
+    AFTER_BLENDING_SHARE: _ClassVar[AfterBlending]
+    AFTER_BLENDING_COADAPT: _ClassVar[AfterBlending]
+    AFTER_BLENDING_FREEZE: _ClassVar[AfterBlending]
+
 class AlphaCurve(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ALPHA_CURVE_UNSPECIFIED: _ClassVar[AlphaCurve]
@@ -164,6 +171,10 @@ BLEND_MODE_CHANNEL: BlendMode
 BLEND_MODE_CONFIDENCE: BlendMode
 BLEND_MODE_MULTIPLY: BlendMode
 BLEND_MODE_GATE: BlendMode
+AFTER_BLENDING_UNSPECIFIED: AfterBlending
+AFTER_BLENDING_SHARE: AfterBlending
+AFTER_BLENDING_COADAPT: AfterBlending
+AFTER_BLENDING_FREEZE: AfterBlending
 ALPHA_CURVE_UNSPECIFIED: AlphaCurve
 ALPHA_CURVE_LINEAR: AlphaCurve
 ALPHA_CURVE_COSINE: AlphaCurve

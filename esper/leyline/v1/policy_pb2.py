@@ -28,7 +28,7 @@ from esper.leyline.v1 import seed_pb2 as esper_dot_leyline_dot_v1_dot_seed__pb2
 from esper.leyline.v1 import site_pb2 as esper_dot_leyline_dot_v1_dot_site__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65sper/leyline/v1/policy.proto\x12\x10\x65sper.leyline.v1\x1a\x1c\x65sper/leyline/v1/enums.proto\x1a\x1a\x65sper/leyline/v1/run.proto\x1a\x1b\x65sper/leyline/v1/seed.proto\x1a\x1b\x65sper/leyline/v1/site.proto\"\x99\x02\n\tCandidate\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12?\n\nparameters\x18\x02 \x03(\x0b\x32+.esper.leyline.v1.Candidate.ParametersEntry\x12/\n\nblend_mode\x18\x03 \x01(\x0e\x32\x1b.esper.leyline.v1.BlendMode\x12\x17\n\x0fparameter_count\x18\x04 \x01(\x04\x12\x0c\n\x04risk\x18\x05 \x01(\x01\x12\x0f\n\x07seed_id\x18\x06 \x01(\t\x12\x19\n\x11\x62lueprint_version\x18\x07 \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xc0\x01\n\nJudgeEpoch\x12+\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.EpochFacts\x12/\n\ncandidates\x18\x02 \x03(\x0b\x32\x1b.esper.leyline.v1.Candidate\x12\x16\n\x0eobservation_id\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x17\n\x0fsteps_per_epoch\x18\x05 \x01(\r\x12\x15\n\rtorch_version\x18\x06 \x01(\t\"\xb8\x05\n\x0c\x44\x65\x63isionMade\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x30\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32 .esper.leyline.v1.DecisionAction\x12\x0f\n\x07seed_id\x18\x03 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12:\n\x06inputs\x18\x06 \x03(\x0b\x32*.esper.leyline.v1.DecisionMade.InputsEntry\x12\x42\n\nthresholds\x18\x07 \x03(\x0b\x32..esper.leyline.v1.DecisionMade.ThresholdsEntry\x12\x16\n\x0epolicy_version\x18\x08 \x01(\t\x12\x16\n\x0eobservation_id\x18\t \x01(\t\x12\x34\n\tgerminate\x18\x14 \x01(\x0b\x32\x1f.esper.leyline.v1.GerminateSeedH\x00\x12\x30\n\x05\x62lend\x18\x15 \x01(\x0b\x32\x1f.esper.leyline.v1.BeginBlendingH\x00\x12\x32\n\x06shadow\x18\x16 \x01(\x0b\x32 .esper.leyline.v1.BeginShadowingH\x00\x12\x34\n\tfossilize\x18\x17 \x01(\x0b\x32\x1f.esper.leyline.v1.FossilizeSeedH\x00\x12*\n\x04\x63ull\x18\x18 \x01(\x0b\x32\x1a.esper.leyline.v1.CullSeedH\x00\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07\x63ommand\"D\n\x0cMissDecision\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x0e\n\x06reason\x18\x02 \x01(\t\"F\n\x0e\x44\x65\x63isionMissed\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xb6\x01\n\x10WithdrawDecision\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x30\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32 .esper.leyline.v1.DecisionAction\x12\x0f\n\x07seed_id\x18\x04 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xb7\x01\n\x11\x44\x65\x63isionWithdrawn\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x30\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32 .esper.leyline.v1.DecisionAction\x12\x0f\n\x07seed_id\x18\x04 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xb0\x01\n\x0eRememberedLife\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x14\n\x0c\x62lueprint_id\x18\x03 \x01(\t\x12\x18\n\x10germinated_epoch\x18\x04 \x01(\x03\x12!\n\x14score_at_germination\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05\x65nded\x18\x06 \x01(\x08\x42\x17\n\x15_score_at_germination\"H\n\x11RememberedPenalty\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\"J\n\x12RememberedFailures\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"U\n\x10RememberedAction\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\x30\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32 .esper.leyline.v1.DecisionAction\"\xeb\x01\n\x06Memory\x12/\n\x05lives\x18\x01 \x03(\x0b\x32 .esper.leyline.v1.RememberedLife\x12\x36\n\tpenalties\x18\x02 \x03(\x0b\x32#.esper.leyline.v1.RememberedPenalty\x12\x36\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32$.esper.leyline.v1.RememberedFailures\x12\x30\n\x04last\x18\x04 \x03(\x0b\x32\".esper.leyline.v1.RememberedAction\x12\x0e\n\x06missed\x18\x05 \x01(\r\"p\n\x0cRebaseMemory\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x10\n\x08timeline\x18\x02 \x01(\r\x12(\n\x06memory\x18\x03 \x01(\x0b\x32\x18.esper.leyline.v1.Memory\"q\n\rMemoryRebased\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x10\n\x08timeline\x18\x02 \x01(\r\x12(\n\x06memory\x18\x03 \x01(\x0b\x32\x18.esper.leyline.v1.Memoryb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65sper/leyline/v1/policy.proto\x12\x10\x65sper.leyline.v1\x1a\x1c\x65sper/leyline/v1/enums.proto\x1a\x1a\x65sper/leyline/v1/run.proto\x1a\x1b\x65sper/leyline/v1/seed.proto\x1a\x1b\x65sper/leyline/v1/site.proto\"\x99\x02\n\tCandidate\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12?\n\nparameters\x18\x02 \x03(\x0b\x32+.esper.leyline.v1.Candidate.ParametersEntry\x12/\n\nblend_mode\x18\x03 \x01(\x0e\x32\x1b.esper.leyline.v1.BlendMode\x12\x17\n\x0fparameter_count\x18\x04 \x01(\x04\x12\x0c\n\x04risk\x18\x05 \x01(\x01\x12\x0f\n\x07seed_id\x18\x06 \x01(\t\x12\x19\n\x11\x62lueprint_version\x18\x07 \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xf9\x01\n\nJudgeEpoch\x12+\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1c.esper.leyline.v1.EpochFacts\x12/\n\ncandidates\x18\x02 \x03(\x0b\x32\x1b.esper.leyline.v1.Candidate\x12\x16\n\x0eobservation_id\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x17\n\x0fsteps_per_epoch\x18\x05 \x01(\r\x12\x15\n\rtorch_version\x18\x06 \x01(\t\x12\x37\n\x0e\x61\x66ter_blending\x18\x07 \x01(\x0e\x32\x1f.esper.leyline.v1.AfterBlending\"\xb8\x05\n\x0c\x44\x65\x63isionMade\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x30\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32 .esper.leyline.v1.DecisionAction\x12\x0f\n\x07seed_id\x18\x03 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12:\n\x06inputs\x18\x06 \x03(\x0b\x32*.esper.leyline.v1.DecisionMade.InputsEntry\x12\x42\n\nthresholds\x18\x07 \x03(\x0b\x32..esper.leyline.v1.DecisionMade.ThresholdsEntry\x12\x16\n\x0epolicy_version\x18\x08 \x01(\t\x12\x16\n\x0eobservation_id\x18\t \x01(\t\x12\x34\n\tgerminate\x18\x14 \x01(\x0b\x32\x1f.esper.leyline.v1.GerminateSeedH\x00\x12\x30\n\x05\x62lend\x18\x15 \x01(\x0b\x32\x1f.esper.leyline.v1.BeginBlendingH\x00\x12\x32\n\x06shadow\x18\x16 \x01(\x0b\x32 .esper.leyline.v1.BeginShadowingH\x00\x12\x34\n\tfossilize\x18\x17 \x01(\x0b\x32\x1f.esper.leyline.v1.FossilizeSeedH\x00\x12*\n\x04\x63ull\x18\x18 \x01(\x0b\x32\x1a.esper.leyline.v1.CullSeedH\x00\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07\x63ommand\"D\n\x0cMissDecision\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x0e\n\x06reason\x18\x02 \x01(\t\"F\n\x0e\x44\x65\x63isionMissed\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xb6\x01\n\x10WithdrawDecision\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x30\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32 .esper.leyline.v1.DecisionAction\x12\x0f\n\x07seed_id\x18\x04 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xb7\x01\n\x11\x44\x65\x63isionWithdrawn\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x30\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32 .esper.leyline.v1.DecisionAction\x12\x0f\n\x07seed_id\x18\x04 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xb0\x01\n\x0eRememberedLife\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x14\n\x0c\x62lueprint_id\x18\x03 \x01(\t\x12\x18\n\x10germinated_epoch\x18\x04 \x01(\x03\x12!\n\x14score_at_germination\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05\x65nded\x18\x06 \x01(\x08\x42\x17\n\x15_score_at_germination\"H\n\x11RememberedPenalty\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\"J\n\x12RememberedFailures\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"U\n\x10RememberedAction\x12\x0f\n\x07seed_id\x18\x01 \x01(\t\x12\x30\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32 .esper.leyline.v1.DecisionAction\"\xeb\x01\n\x06Memory\x12/\n\x05lives\x18\x01 \x03(\x0b\x32 .esper.leyline.v1.RememberedLife\x12\x36\n\tpenalties\x18\x02 \x03(\x0b\x32#.esper.leyline.v1.RememberedPenalty\x12\x36\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32$.esper.leyline.v1.RememberedFailures\x12\x30\n\x04last\x18\x04 \x03(\x0b\x32\".esper.leyline.v1.RememberedAction\x12\x0e\n\x06missed\x18\x05 \x01(\r\"p\n\x0cRebaseMemory\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x10\n\x08timeline\x18\x02 \x01(\r\x12(\n\x06memory\x18\x03 \x01(\x0b\x32\x18.esper.leyline.v1.Memory\"q\n\rMemoryRebased\x12$\n\x02\x61t\x18\x01 \x01(\x0b\x32\x18.esper.leyline.v1.Moment\x12\x10\n\x08timeline\x18\x02 \x01(\r\x12(\n\x06memory\x18\x03 \x01(\x0b\x32\x18.esper.leyline.v1.Memoryb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,33 +46,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANDIDATE_PARAMETERSENTRY']._serialized_start=400
   _globals['_CANDIDATE_PARAMETERSENTRY']._serialized_end=449
   _globals['_JUDGEEPOCH']._serialized_start=452
-  _globals['_JUDGEEPOCH']._serialized_end=644
-  _globals['_DECISIONMADE']._serialized_start=647
-  _globals['_DECISIONMADE']._serialized_end=1343
-  _globals['_DECISIONMADE_INPUTSENTRY']._serialized_start=1236
-  _globals['_DECISIONMADE_INPUTSENTRY']._serialized_end=1281
-  _globals['_DECISIONMADE_THRESHOLDSENTRY']._serialized_start=1283
-  _globals['_DECISIONMADE_THRESHOLDSENTRY']._serialized_end=1332
-  _globals['_MISSDECISION']._serialized_start=1345
-  _globals['_MISSDECISION']._serialized_end=1413
-  _globals['_DECISIONMISSED']._serialized_start=1415
-  _globals['_DECISIONMISSED']._serialized_end=1485
-  _globals['_WITHDRAWDECISION']._serialized_start=1488
-  _globals['_WITHDRAWDECISION']._serialized_end=1670
-  _globals['_DECISIONWITHDRAWN']._serialized_start=1673
-  _globals['_DECISIONWITHDRAWN']._serialized_end=1856
-  _globals['_REMEMBEREDLIFE']._serialized_start=1859
-  _globals['_REMEMBEREDLIFE']._serialized_end=2035
-  _globals['_REMEMBEREDPENALTY']._serialized_start=2037
-  _globals['_REMEMBEREDPENALTY']._serialized_end=2109
-  _globals['_REMEMBEREDFAILURES']._serialized_start=2111
-  _globals['_REMEMBEREDFAILURES']._serialized_end=2185
-  _globals['_REMEMBEREDACTION']._serialized_start=2187
-  _globals['_REMEMBEREDACTION']._serialized_end=2272
-  _globals['_MEMORY']._serialized_start=2275
-  _globals['_MEMORY']._serialized_end=2510
-  _globals['_REBASEMEMORY']._serialized_start=2512
-  _globals['_REBASEMEMORY']._serialized_end=2624
-  _globals['_MEMORYREBASED']._serialized_start=2626
-  _globals['_MEMORYREBASED']._serialized_end=2739
+  _globals['_JUDGEEPOCH']._serialized_end=701
+  _globals['_DECISIONMADE']._serialized_start=704
+  _globals['_DECISIONMADE']._serialized_end=1400
+  _globals['_DECISIONMADE_INPUTSENTRY']._serialized_start=1293
+  _globals['_DECISIONMADE_INPUTSENTRY']._serialized_end=1338
+  _globals['_DECISIONMADE_THRESHOLDSENTRY']._serialized_start=1340
+  _globals['_DECISIONMADE_THRESHOLDSENTRY']._serialized_end=1389
+  _globals['_MISSDECISION']._serialized_start=1402
+  _globals['_MISSDECISION']._serialized_end=1470
+  _globals['_DECISIONMISSED']._serialized_start=1472
+  _globals['_DECISIONMISSED']._serialized_end=1542
+  _globals['_WITHDRAWDECISION']._serialized_start=1545
+  _globals['_WITHDRAWDECISION']._serialized_end=1727
+  _globals['_DECISIONWITHDRAWN']._serialized_start=1730
+  _globals['_DECISIONWITHDRAWN']._serialized_end=1913
+  _globals['_REMEMBEREDLIFE']._serialized_start=1916
+  _globals['_REMEMBEREDLIFE']._serialized_end=2092
+  _globals['_REMEMBEREDPENALTY']._serialized_start=2094
+  _globals['_REMEMBEREDPENALTY']._serialized_end=2166
+  _globals['_REMEMBEREDFAILURES']._serialized_start=2168
+  _globals['_REMEMBEREDFAILURES']._serialized_end=2242
+  _globals['_REMEMBEREDACTION']._serialized_start=2244
+  _globals['_REMEMBEREDACTION']._serialized_end=2329
+  _globals['_MEMORY']._serialized_start=2332
+  _globals['_MEMORY']._serialized_end=2567
+  _globals['_REBASEMEMORY']._serialized_start=2569
+  _globals['_REBASEMEMORY']._serialized_end=2681
+  _globals['_MEMORYREBASED']._serialized_start=2683
+  _globals['_MEMORYREBASED']._serialized_end=2796
 # @@protoc_insertion_point(module_scope)

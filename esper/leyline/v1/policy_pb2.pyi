@@ -36,20 +36,22 @@ class Candidate(_message.Message):
     def __init__(self, blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., parameter_count: _Optional[int] = ..., risk: _Optional[float] = ..., seed_id: _Optional[str] = ..., blueprint_version: _Optional[str] = ...) -> None: ...
 
 class JudgeEpoch(_message.Message):
-    __slots__ = ("facts", "candidates", "observation_id", "seed", "steps_per_epoch", "torch_version")
+    __slots__ = ("facts", "candidates", "observation_id", "seed", "steps_per_epoch", "torch_version", "after_blending")
     FACTS_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEPS_PER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     TORCH_VERSION_FIELD_NUMBER: _ClassVar[int]
+    AFTER_BLENDING_FIELD_NUMBER: _ClassVar[int]
     facts: _run_pb2.EpochFacts
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
     observation_id: str
     seed: int
     steps_per_epoch: int
     torch_version: str
-    def __init__(self, facts: _Optional[_Union[_run_pb2.EpochFacts, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., observation_id: _Optional[str] = ..., seed: _Optional[int] = ..., steps_per_epoch: _Optional[int] = ..., torch_version: _Optional[str] = ...) -> None: ...
+    after_blending: _enums_pb2.AfterBlending
+    def __init__(self, facts: _Optional[_Union[_run_pb2.EpochFacts, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., observation_id: _Optional[str] = ..., seed: _Optional[int] = ..., steps_per_epoch: _Optional[int] = ..., torch_version: _Optional[str] = ..., after_blending: _Optional[_Union[_enums_pb2.AfterBlending, str]] = ...) -> None: ...
 
 class DecisionMade(_message.Message):
     __slots__ = ("at", "action", "seed_id", "blueprint_id", "reason", "inputs", "thresholds", "policy_version", "observation_id", "germinate", "blend", "shadow", "fossilize", "cull")

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunFacts(_message.Message):
-    __slots__ = ("model_class", "model_sha256", "host_parameters", "sites", "settings_json", "torch_version", "python_version", "esper_version", "data", "seed", "controller", "policy_version", "origin")
+    __slots__ = ("model_class", "model_sha256", "host_parameters", "sites", "settings_json", "torch_version", "python_version", "esper_version", "data", "seed", "controller", "policy_version", "objective", "origin")
     MODEL_CLASS_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     HOST_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class RunFacts(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     CONTROLLER_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     model_class: str
     model_sha256: str
@@ -35,8 +36,9 @@ class RunFacts(_message.Message):
     seed: int
     controller: str
     policy_version: str
+    objective: bool
     origin: RunOrigin
-    def __init__(self, model_class: _Optional[str] = ..., model_sha256: _Optional[str] = ..., host_parameters: _Optional[int] = ..., sites: _Optional[_Iterable[_Union[_site_pb2.Site, _Mapping]]] = ..., settings_json: _Optional[str] = ..., torch_version: _Optional[str] = ..., python_version: _Optional[str] = ..., esper_version: _Optional[str] = ..., data: _Optional[str] = ..., seed: _Optional[int] = ..., controller: _Optional[str] = ..., policy_version: _Optional[str] = ..., origin: _Optional[_Union[RunOrigin, _Mapping]] = ...) -> None: ...
+    def __init__(self, model_class: _Optional[str] = ..., model_sha256: _Optional[str] = ..., host_parameters: _Optional[int] = ..., sites: _Optional[_Iterable[_Union[_site_pb2.Site, _Mapping]]] = ..., settings_json: _Optional[str] = ..., torch_version: _Optional[str] = ..., python_version: _Optional[str] = ..., esper_version: _Optional[str] = ..., data: _Optional[str] = ..., seed: _Optional[int] = ..., controller: _Optional[str] = ..., policy_version: _Optional[str] = ..., objective: _Optional[bool] = ..., origin: _Optional[_Union[RunOrigin, _Mapping]] = ...) -> None: ...
 
 class RunOrigin(_message.Message):
     __slots__ = ("run_id", "position", "checkpoint_id", "at", "settings_json")

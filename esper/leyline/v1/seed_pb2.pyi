@@ -15,7 +15,7 @@ class RegisterSlot(_message.Message):
     def __init__(self, site: _Optional[_Union[_site_pb2.Site, _Mapping]] = ...) -> None: ...
 
 class GerminateSeed(_message.Message):
-    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "evidence", "blend")
+    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "evidence", "blend", "after_blending")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class GerminateSeed(_message.Message):
     KERNEL_KEY_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     BLEND_FIELD_NUMBER: _ClassVar[int]
+    AFTER_BLENDING_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     blueprint_id: str
     parameters: _containers.ScalarMap[str, float]
@@ -48,7 +49,8 @@ class GerminateSeed(_message.Message):
     kernel_key: str
     evidence: _containers.ScalarMap[str, float]
     blend: _site_pb2.BlendOptions
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., evidence: _Optional[_Mapping[str, float]] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ...) -> None: ...
+    after_blending: _enums_pb2.AfterBlending
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., evidence: _Optional[_Mapping[str, float]] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ..., after_blending: _Optional[_Union[_enums_pb2.AfterBlending, str]] = ...) -> None: ...
 
 class AttachKernel(_message.Message):
     __slots__ = ("at", "kernel_id", "weights_sha256", "parameter_count", "evidence")
@@ -235,7 +237,7 @@ class SlotRegistered(_message.Message):
     def __init__(self, site: _Optional[_Union[_site_pb2.Site, _Mapping]] = ...) -> None: ...
 
 class SeedGerminated(_message.Message):
-    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "generation", "blend")
+    __slots__ = ("at", "blueprint_id", "parameters", "blend_mode", "shape", "init_seed", "kernel_key", "generation", "blend", "after_blending")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -252,6 +254,7 @@ class SeedGerminated(_message.Message):
     KERNEL_KEY_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     BLEND_FIELD_NUMBER: _ClassVar[int]
+    AFTER_BLENDING_FIELD_NUMBER: _ClassVar[int]
     at: _site_pb2.Moment
     blueprint_id: str
     parameters: _containers.ScalarMap[str, float]
@@ -261,7 +264,8 @@ class SeedGerminated(_message.Message):
     kernel_key: str
     generation: int
     blend: _site_pb2.BlendOptions
-    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., generation: _Optional[int] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ...) -> None: ...
+    after_blending: _enums_pb2.AfterBlending
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., generation: _Optional[int] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ..., after_blending: _Optional[_Union[_enums_pb2.AfterBlending, str]] = ...) -> None: ...
 
 class GateEvaluated(_message.Message):
     __slots__ = ("at", "gate", "profile", "passed", "checks_passed", "checks_failed", "inputs", "thresholds")
@@ -440,7 +444,7 @@ class AlphaRamp(_message.Message):
     def __init__(self, start_step: _Optional[int] = ..., total_steps: _Optional[int] = ..., start: _Optional[float] = ..., target: _Optional[float] = ..., curve: _Optional[_Union[_enums_pb2.AlphaCurve, str]] = ...) -> None: ...
 
 class SlotState(_message.Message):
-    __slots__ = ("stage", "shape", "generation", "blueprint_id", "parameters", "blend_mode", "init_seed", "kernel_key", "kernel_id", "parameter_count", "since_step", "since_epoch", "germinated_epoch", "ramp", "ramp_completed", "contribution", "embargo_until_epoch", "cull_reason", "blend", "ramp_paused")
+    __slots__ = ("stage", "shape", "generation", "blueprint_id", "parameters", "blend_mode", "init_seed", "kernel_key", "kernel_id", "parameter_count", "since_step", "since_epoch", "germinated_epoch", "ramp", "ramp_completed", "contribution", "embargo_until_epoch", "cull_reason", "blend", "ramp_paused", "after_blending")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -468,6 +472,7 @@ class SlotState(_message.Message):
     CULL_REASON_FIELD_NUMBER: _ClassVar[int]
     BLEND_FIELD_NUMBER: _ClassVar[int]
     RAMP_PAUSED_FIELD_NUMBER: _ClassVar[int]
+    AFTER_BLENDING_FIELD_NUMBER: _ClassVar[int]
     stage: _enums_pb2.SeedLifecycleStage
     shape: _site_pb2.SiteShape
     generation: int
@@ -488,7 +493,8 @@ class SlotState(_message.Message):
     cull_reason: str
     blend: _site_pb2.BlendOptions
     ramp_paused: bool
-    def __init__(self, stage: _Optional[_Union[_enums_pb2.SeedLifecycleStage, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., generation: _Optional[int] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., kernel_id: _Optional[str] = ..., parameter_count: _Optional[int] = ..., since_step: _Optional[int] = ..., since_epoch: _Optional[int] = ..., germinated_epoch: _Optional[int] = ..., ramp: _Optional[_Union[AlphaRamp, _Mapping]] = ..., ramp_completed: _Optional[bool] = ..., contribution: _Optional[float] = ..., embargo_until_epoch: _Optional[int] = ..., cull_reason: _Optional[str] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ..., ramp_paused: _Optional[bool] = ...) -> None: ...
+    after_blending: _enums_pb2.AfterBlending
+    def __init__(self, stage: _Optional[_Union[_enums_pb2.SeedLifecycleStage, str]] = ..., shape: _Optional[_Union[_site_pb2.SiteShape, _Mapping]] = ..., generation: _Optional[int] = ..., blueprint_id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., blend_mode: _Optional[_Union[_enums_pb2.BlendMode, str]] = ..., init_seed: _Optional[int] = ..., kernel_key: _Optional[str] = ..., kernel_id: _Optional[str] = ..., parameter_count: _Optional[int] = ..., since_step: _Optional[int] = ..., since_epoch: _Optional[int] = ..., germinated_epoch: _Optional[int] = ..., ramp: _Optional[_Union[AlphaRamp, _Mapping]] = ..., ramp_completed: _Optional[bool] = ..., contribution: _Optional[float] = ..., embargo_until_epoch: _Optional[int] = ..., cull_reason: _Optional[str] = ..., blend: _Optional[_Union[_site_pb2.BlendOptions, _Mapping]] = ..., ramp_paused: _Optional[bool] = ..., after_blending: _Optional[_Union[_enums_pb2.AfterBlending, str]] = ...) -> None: ...
 
 class RebaseSeed(_message.Message):
     __slots__ = ("at", "timeline", "checkpoint_id", "to_version", "state", "cull_reason")

@@ -173,6 +173,7 @@ def _seed_to_plant(
         shape=pressure.shape,
         init_seed=draws,
         kernel_key=kernel_key(spec),
+        after_blending=command.after_blending,
         evidence=_sanity(slot, pressure, live_seeds(command.facts)),
     )
 

@@ -42,7 +42,7 @@ LAST = {
     "nonfinite_batches": 0,
     "isolation_violations": 0,
 }
-G5 = {"modules_left": 0, "hooks_left": 0, "optimizer_parameters_left": 0, "alpha": 0}
+G5 = {"modules_left": 0, "hooks_left": 0, "optimizer_parameters_left": 0, "alpha": 0, "memory_left": 0}
 
 LATER = Moment(step=1000, epoch=50)
 

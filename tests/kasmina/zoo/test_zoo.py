@@ -72,6 +72,7 @@ def test_a_growing_seed_learns_and_leaves_its_host_bit_for_bit(case: Case):
     assert beside.slot is not None
     assert beside.slot.failed == ""
     assert beside.slot.measured()["isolation_violations"] == 0.0
+    assert beside.slot.measured()["host_comparisons"] >= 1.0
 
 
 def test_a_blended_seed_acts_and_a_culled_one_leaves_the_host_as_it_is(case: Case):
@@ -83,6 +84,7 @@ def test_a_blended_seed_acts_and_a_culled_one_leaves_the_host_as_it_is(case: Cas
     slot.begin_blending(Ramp(STEPS, 2, 0.0, 1.0, ALPHA_CURVE_LINEAR))
     training.run(since=STEPS)
     assert (slot.failed, slot.alpha) == ("", 1.0)
+    assert slot.measured()["host_comparisons"] >= 1.0
     grown = outputs(model, inputs)
     slot.remove()
     twin = case.build()
