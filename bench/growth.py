@@ -16,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
 import torch
 
 from bench.growing import peer
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="letters,fashion,digits,scripture")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sweep-seeds", type=int, default=3, help="seeds of the table of regret; 0 leaves it out")
+    parser.add_argument("--rate", type=float, help="one learning rate for all arms: nothing is tuned then")
     parser.add_argument("--results", type=Path, default=Path("growth.jsonl"))
     parser.add_argument(
         "--letters", type=Path, default=LETTERS, help="LetterRecognition.rda of Debian's r-cran-mlbench"
@@ -58,11 +60,13 @@ def _run(options: argparse.Namespace, ledger: Ledger) -> None:
     for what, value in machine().items():
         _say(f"{what}: {value}")
     chosen = [tasks(options.letters)[name] for name in options.tasks.split(",")]
+    if options.rate:
+        chosen = [msgspec.structs.replace(task, rates=(options.rate,)) for task in chosen]
     with tempfile.TemporaryDirectory(prefix="esper-growth-", ignore_cleanup_errors=True) as folder:
         loaded = [Campaign(task, task.load(), ledger, Path(folder), options.gromo, _say) for task in chosen]
         for campaign in loaded:
             campaign.compare(range(options.seeds))
-        for campaign in loaded:
+        for campaign in loaded if options.sweep_seeds else ():
             campaign.sweep(range(options.sweep_seeds))
 
 

@@ -65,7 +65,7 @@ class Campaign:
         arms = ["static", *(arm for arm in task.others if self._python or arm not in peer.ARMS)]
         rates = {arm: self._tuned(arm, 0) for arm in ("grown", *arms)}
         at_best = self._ledger.find(TUNING, self._trial("grown", rates["grown"], TUNING_SEED))
-        final_width = fitting_width(task, at_best.outcome.parameters)
+        final_width = 0 if at_best is None else fitting_width(task, at_best.outcome.parameters)
         matched_rate = self._tuned("static", final_width)
         for seed in seeds:
             grown = self._run("grown", self._trial("grown", rates["grown"], seed, tested=True))
@@ -92,6 +92,8 @@ class Campaign:
                     self._run(role, msgspec.structs.replace(trial, epochs=epochs))
 
     def _tuned(self, arm: str, width: int) -> float:
+        if len(self.task.rates) == 1:
+            return self.task.rates[0]
         found = {
             rate: self._run(TUNING, self._trial(arm, rate, TUNING_SEED, width=width)).valid for rate in self.task.rates
         }
