@@ -115,7 +115,7 @@ class Runner:
         self.task, self.model, self.slots = task, fresh(task), 0
         self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-4)
         if wrapped:
-            esper.wrap(self.model, sites=task.sites, compiled=compiled)
+            esper.wrap(self.model, sites=task.sites, compiled="fast" if compiled else False)
         self.runs = cast(nn.Module, torch.compile(self.model)) if compiled else self.model
         self.session = None
         self.steps_us: list[float] = []

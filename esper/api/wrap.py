@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from torch import nn
@@ -20,9 +20,12 @@ Model = TypeVar("Model", bound=nn.Module)
 
 # A plain attribute of the model, neither module nor parameter: state_dict and parameters() do not see it.
 SURVEY = "_esper_survey"
+FAST = "fast"
 
 
-def wrap(model: Model, sites: SiteRequests = AUTO, *, probe: object = None, compiled: bool = False) -> Model:
+def wrap(
+    model: Model, sites: SiteRequests = AUTO, *, probe: object = None, compiled: bool | Literal["fast"] = False
+) -> Model:
     """Mark where *model* may grow, and return the same object; prints the sites, and why other modules are none.
 
     *sites* is a list of module names, globs over dotted names ("features.*"), spans ("conv1", "head") and
@@ -32,8 +35,10 @@ def wrap(model: Model, sites: SiteRequests = AUTO, *, probe: object = None, comp
     at once, and wrong sites are told before the training begins. Without it, the first training pass tells.
 
     *compiled* keeps the sites open in a model that you give to torch.compile afterwards: each is a graph break, and
-    nothing that grows there ever recompiles the model. Nothing else of the model changes: no hook, no submodule, no
-    parameter.
+    nothing that grows there ever recompiles the model. With "fast", a model in which nothing lives and nobody looks
+    runs the bare model's code instead: give `attach` what torch.compile returned. The two are compiled apart, so that
+    the last bits of the host, and its dropout masks, may change when a seed comes or goes (`docs/growing.md`). Nothing
+    else of the model changes: no hook, no submodule, no parameter.
 
     Raises:
         AlreadyWrapped: the model has its sites already.
@@ -43,7 +48,7 @@ def wrap(model: Model, sites: SiteRequests = AUTO, *, probe: object = None, comp
     if SURVEY in model.__dict__:
         raise AlreadyWrapped(type(model).__name__)
     found = survey(model, sites)
-    refuse_compiled(model, compiled)
+    refuse_compiled(model, bool(compiled))
     if probe is not None:
         found = _probed(model, found, probe)
     if compiled:
@@ -51,6 +56,7 @@ def wrap(model: Model, sites: SiteRequests = AUTO, *, probe: object = None, comp
             model,
             {site.exit_module for site in found.chosen},
             {site.entry_module for site in found.chosen if site.entry_module},
+            fast=compiled == FAST,
         )
     model.__dict__[SURVEY] = found
     sys.stdout.write(f"{type(model).__name__}: {found}\n")

@@ -29,12 +29,12 @@ def _outside_compiled_code(method: Method) -> Method:
 class Doors:
     """Whether the doorways of one model are open, and for whom.
 
-    They stay open unless a gatekeeper shuts them. *residents* live there, or watch real training passes; *passing*
-    visitors only want to have seen one, if it is a rehearsal.
+    They stay open unless a gatekeeper shuts them, which is only let in where *fast* was asked for. *residents* live
+    there, or watch real training passes; *passing* visitors only want to have seen one, if it is a rehearsal.
     """
 
-    def __init__(self) -> None:
-        self.open = True
+    def __init__(self, *, fast: bool = False) -> None:
+        self.open, self.fast = True, fast
         self.residents = 0
         self.passing = 0
         self.after_rehearsal: list[Callable[[], None]] = []
@@ -103,10 +103,10 @@ class Place:
             self._doors.residents += change
 
 
-def declare(model: nn.Module, exits: set[str], entries: set[str]) -> None:
+def declare(model: nn.Module, exits: set[str], entries: set[str], *, fast: bool = False) -> None:
     """Keep the outputs of *exits* and the inputs of *entries* open. Call it before the model is compiled."""
     kept: dict[str, Doorway] = model.__dict__.setdefault(DOORWAYS, {})
-    doors = doors_of(model) or Doors()
+    doors = doors_of(model) or Doors(fast=fast)
     for name in sorted(exits | entries):
         doorway = kept.setdefault(name, Doorway(doors))
         module = model.get_submodule(name)

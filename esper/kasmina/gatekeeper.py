@@ -82,7 +82,7 @@ class Gatekeeper:
 
 
 def keep_gate(model: nn.Module, compiled: OptimizedModule) -> None:
-    """Let a gatekeeper stand before *model*, of which torch.compile made *compiled*, if its sites were declared.
+    """Let a gatekeeper stand before *model*, of which torch.compile made *compiled*, if it was declared to be fast.
 
     It stays: seeds that were kept go on living in the model when their session has ended.
     """
@@ -91,7 +91,7 @@ def keep_gate(model: nn.Module, compiled: OptimizedModule) -> None:
         if forward.doors is doors:
             return
         forward = forward.bare
-    if doors is None:
+    if doors is None or not doors.fast:
         compiled.forward = forward
         return
     context = copy.copy(compiled.dynamo_ctx)

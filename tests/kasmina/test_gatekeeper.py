@@ -81,7 +81,7 @@ def plant(slot: Slot) -> None:
 
 
 def test_nothing_is_compiled_when_seeds_come_blend_and_go_on_any_kind_of_batch(backend: Compilations):
-    model = wrap(Host(), ["conv", ("conv", "head")], probe=digits(8)[0], compiled=True)
+    model = wrap(Host(), ["conv", ("conv", "head")], probe=digits(8)[0], compiled="fast")
     compiled, slot = gated(model, backend), slot_in(model)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     epoch(compiled, optimizer)
@@ -100,7 +100,7 @@ def test_nothing_is_compiled_when_seeds_come_blend_and_go_on_any_kind_of_batch(b
 
 
 def test_a_host_in_which_seeds_live_from_the_start_is_ready_for_their_end(backend: Compilations):
-    model = wrap(Host(), ["conv"], probe=digits(8)[0], compiled=True)
+    model = wrap(Host(), ["conv"], probe=digits(8)[0], compiled="fast")
     compiled, slot = gated(model, backend), slot_in(model)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     plant(slot)
@@ -114,7 +114,7 @@ def test_a_host_in_which_seeds_live_from_the_start_is_ready_for_their_end(backen
 
 
 def test_a_dormant_host_runs_in_one_piece_and_again_when_its_last_seed_has_gone(backend: Compilations):
-    model = wrap(Host().eval(), ["conv", ("conv", "head")], probe=digits(8)[0], compiled=True)
+    model = wrap(Host().eval(), ["conv", ("conv", "head")], probe=digits(8)[0], compiled="fast")
     compiled, slot, images = gated(model, backend), slot_in(model), digits(8)[0]
     compiled(images)
     assert backend.pieces(compiled, images) == 1
@@ -125,7 +125,7 @@ def test_a_dormant_host_runs_in_one_piece_and_again_when_its_last_seed_has_gone(
 
 
 def test_a_seed_acts_in_the_compiled_host_at_once(backend: Compilations):
-    model = wrap(Host().eval(), ["conv"], probe=digits(8)[0], compiled=True)
+    model = wrap(Host().eval(), ["conv"], probe=digits(8)[0], compiled="fast")
     compiled, slot, images = gated(model, backend), slot_in(model), digits(8)[0]
     before = compiled(images)
     plant(slot)
@@ -159,7 +159,7 @@ def test_a_rehearsal_leaves_weights_statistics_attributes_and_random_streams_as_
 
     torch.manual_seed(0)
     bare = Counting()
-    model = wrap(copy.deepcopy(bare), ["conv"], compiled=True)
+    model = wrap(copy.deepcopy(bare), ["conv"], compiled="fast")
     # passes is an int that changes: after its second value torch compiles for any.
     expected = run(bare, torch.compile(bare, backend=Compilations()))  # type: ignore[arg-type]
     torch.compiler.reset()
@@ -167,7 +167,7 @@ def test_a_rehearsal_leaves_weights_statistics_attributes_and_random_streams_as_
 
 
 def test_a_gradient_that_was_waiting_and_a_graph_that_was_built_survive_a_rehearsal(backend: Compilations):
-    model = wrap(Counting(), ["conv"], compiled=True)
+    model = wrap(Counting(), ["conv"], compiled="fast")
     compiled = gated(model.eval(), backend)
     images = digits(8)[0]
     first = compiled(images).sum()
@@ -179,7 +179,7 @@ def test_a_gradient_that_was_waiting_and_a_graph_that_was_built_survive_a_rehear
 
 
 def test_the_first_look_at_the_sites_is_taken_in_a_rehearsal(backend: Compilations):
-    model = wrap(Host(), ["conv"], compiled=True)
+    model = wrap(Host(), ["conv"], compiled="fast")
     compiled, slot = gated(model, backend), Slot(wrapped_sites(model)[0], model)
     for _ in range(2):
         slot.shape = None
@@ -205,8 +205,15 @@ class Cache:
     seen = 1
 
 
+def test_a_host_that_was_not_declared_to_be_fast_has_no_gatekeeper(backend: Compilations):
+    model = wrap(Host().eval(), ["conv"], probe=digits(8)[0], compiled=True)
+    compiled, images = gated(model, backend), digits(8)[0]
+    compiled(images)
+    assert backend.pieces(compiled, images) > 1
+
+
 def test_a_host_that_is_given_objects_of_its_own_is_never_rehearsed(backend: Compilations):
-    model = wrap(WithCache(), ["embed"], compiled=True)
+    model = wrap(WithCache(), ["embed"], compiled="fast")
     compiled = gated(model, backend)
     before = backend.count
     compiled(digits(4)[0], Cache())
