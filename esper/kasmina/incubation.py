@@ -67,6 +67,7 @@ class HeldOut(msgspec.Struct):
     unexplained: float = 0.0
     squares: float = 0.0
     decrease: float = 0.0
+    aligned: float = 0.0
     sums: list[float] = msgspec.field(default_factory=list[float])
 
     def add(self, contributed: Tensor, wished: Tensor, lesson: Lesson) -> None:
@@ -78,14 +79,17 @@ class HeldOut(msgspec.Struct):
         self.rows += len(features)
         self.squares += features.square().sum().item()
         self.unexplained += (contributed - wished).double().square().sum().item()
+        self.aligned += (contributed * wished).double().sum().item()
         self.decrease -= (lesson.gradient * contributed).double().sum().item()
         self.samples += len(wished)
 
     def totals(self, ranks: Ranks) -> "HeldOut":
         """Return the sums over all *ranks*."""
-        numbers = [self.samples, self.rows, self.unexplained, self.squares, self.decrease, *self.sums]
-        samples, rows, unexplained, squares, decrease, *sums = ranks.total(numbers)
-        return HeldOut(int(samples), int(rows), unexplained, squares, decrease, sums)
+        measured = [self.unexplained, self.squares, self.decrease, self.aligned]
+        samples, rows, unexplained, squares, decrease, aligned, *sums = ranks.total(
+            [self.samples, self.rows, *measured, *self.sums]
+        )
+        return HeldOut(int(samples), int(rows), unexplained, squares, decrease, aligned, sums)
 
     def plus(self, other: "HeldOut") -> "HeldOut":
         """Return both together."""
@@ -96,16 +100,25 @@ class HeldOut(msgspec.Struct):
             self.unexplained + other.unexplained,
             self.squares + other.squares,
             self.decrease + other.decrease,
+            self.aligned + other.aligned,
             sums,
         )
 
-    def promise(self) -> Promise | None:
-        """Return the verdict of all batches together, or None if there was none."""
+    def promise(self, *, to_scale: bool = True) -> Promise | None:
+        """Return the verdict of all batches together, or None if there was none.
+
+        Without *to_scale* the direction counts alone: what is explained by the contribution times its best factor.
+        """
         if self.samples == 0:
             return None
         variance = self.squares - sum(value * value for value in self.sums) / self.rows
-        r_squared = 1.0 - self.unexplained / variance if variance > 0.0 else 0.0
+        unexplained = self.unexplained if to_scale else self.squares - self._explained()
+        r_squared = 1.0 - unexplained / variance if variance > 0.0 else 0.0
         return Promise(r_squared, self.decrease / self.samples)
+
+    def _explained(self) -> float:
+        contributed = self.unexplained + 2.0 * self.aligned - self.squares
+        return self.aligned**2 / contributed if contributed > 0.0 < self.aligned else 0.0
 
 
 class Progress(msgspec.Struct):
@@ -193,7 +206,8 @@ class Incubator:
 
     def promise(self) -> Promise | None:
         """Return the newest verdict: this epoch's held-out batches, or if there was none yet, the last that was."""
-        return self.progress.held_out.promise() or self.progress.promise
+        # What is good for the loss has a size of its own, and only its direction is that of the gradient.
+        return self.progress.held_out.promise(to_scale=not self.progress.rehearsals) or self.progress.promise
 
     def new_epoch(self) -> None:
         """Begin to measure afresh; a lesson that no step has used is dropped."""

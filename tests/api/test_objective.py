@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 from esper.api.errors import BatchMissing, ResumeMismatch
 from esper.leyline.v1.run_pb2 import RunStarted
 from tests.api.hosts import train_step
-from tests.api.scripted_log import SPAN, STEPS, Run, ScriptedLog
+from tests.api.scripted_log import FAST, SPAN, STEPS, Run, ScriptedLog
 
+EACH = msgspec.structs.replace(FAST, checkpoint_every_epochs=1)
 CALLS: list[int] = []
 
 
@@ -24,7 +26,7 @@ class Objecting(Run):
     """A script that hands its batches over."""
 
     def __init__(self, log: ScriptedLog, **changes: Any) -> None:
-        super().__init__(log, objective=objective, **changes)
+        super().__init__(log, objective=objective, settings=EACH, **changes)
 
     def steps(self, count: int = STEPS, each: Callable[[Run], None] = lambda run: None) -> None:
         for x, y in list(self.data.batches(32))[:count]:
@@ -35,8 +37,8 @@ class Objecting(Run):
 def test_a_run_with_an_objective_grows_and_goes_on_after_a_kill(log: ScriptedLog, tmp_path):
     CALLS.clear()
     unkilled = Objecting(ScriptedLog(tmp_path / "unkilled", log.loop)).to(5)
-    # Three epochs in training, of which one step in eight is held out.
-    assert len(CALLS) == 3 * (STEPS - 1)
+    # Two epochs in training, of which one step in eight is held out.
+    assert len(CALLS) == 2 * (STEPS - 1)
     assert unkilled.session.stages[SPAN] in ("shadowing", "probationary", "blending")
     run = Objecting(log).to(3)
     assert run.session.stages[SPAN] == "training"
@@ -59,4 +61,4 @@ def test_a_step_without_its_batch_is_refused_and_not_noted(log: ScriptedLog):
 def test_a_script_without_the_objective_does_not_go_on_with_the_run(log: ScriptedLog):
     Objecting(log).to(1)
     with pytest.raises(ResumeMismatch, match="whether there is an objective"):
-        Run(log, resume="latest")
+        Run(log, resume="latest", settings=EACH)

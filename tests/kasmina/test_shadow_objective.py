@@ -114,3 +114,14 @@ def test_a_seed_that_raises_says_so():
     slot = planted(model, SPAN, nn.Linear(3, 3))
     run(model, (slot,), 2, shadow=True)
     assert slot.failed.startswith("raised: RuntimeError")
+
+
+def test_a_seed_that_learnt_the_loss_is_promising_by_its_direction():
+    """Its size is that of what lowers the loss, and not that of the gradient."""
+    model = host()
+    slot = planted(model, SPAN, SpanSeed())
+    run(model, (slot,), 80, shadow=True)
+    held_out = slot._living().facts.progress.held_out
+    assert held_out.promise().r_squared < 0.0
+    assert 0.0 < slot.measured()["r_squared"] < 1.0
+    assert slot.measured()["predicted_loss_decrease"] > 0.0
