@@ -19,7 +19,7 @@ from esper.kasmina.live_seed import LiveSeed
 from esper.kasmina.meter import Meter, Sizes
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Crossing, Tap, in_backward
-from esper.kasmina.window import LossScale, unscaled
+from esper.kasmina.window import LossScale
 from esper.leyline.v1.enums_pb2 import AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.site_pb2 import BlendOptions, Site, SiteShape
@@ -83,7 +83,13 @@ class PlantedSeed:
     """One seed in one model, from its planting to its removal. `Slot` is its public face."""
 
     def __init__(
-        self, site: Site, model: nn.Module, seed: LiveSeed, facts: SeedFacts, loss_scale: LossScale = unscaled
+        self,
+        site: Site,
+        model: nn.Module,
+        seed: LiveSeed,
+        facts: SeedFacts,
+        loss_scale: LossScale,
+        device: torch.device,
     ) -> None:
         self.site, self.seed, self.facts = site, seed, facts
         self.tap: Tap | None = None
@@ -93,7 +99,7 @@ class PlantedSeed:
         self._model = model
         self._exit = model.get_submodule(site.exit_module)
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress)
-        self._alpha = torch.tensor(facts.alpha, device=home(self._exit, model))
+        self._alpha = torch.tensor(facts.alpha, device=device)
         self._override: Tensor | None = None
         self._feedback = Feedback(facts.meter.agreement, self._blame)
         self.seed.to(self._alpha.device)
