@@ -186,6 +186,7 @@ class Fences:
         if not self.closed_because:
             self._try(lambda: self._show_overdue(at))
         self._record_freeze(at)
+        self._record_evictions(at)
 
     def _record_freeze(self, at: Moment) -> None:
         """Let the event follow the brake. It was late if the log did not answer at the first fence after it."""

@@ -76,6 +76,9 @@ class _Specimen:
         self._generator = torch.Generator().manual_seed(7)
         self._module, again = self._built(), self._built()
         theirs = dict(again.named_parameters())
+        kept = {id(each) for each in self._module.parameters()} & {id(each) for each in theirs.values()}
+        if kept:
+            raise self._refusal("two modules have a parameter in common: make new ones each time, and none of a host's")
         for name, own_weights in self._module.named_parameters():
             if name not in theirs or not torch.equal(own_weights, theirs[name]):
                 raise self._refusal(

@@ -21,7 +21,7 @@ from esper.kasmina.meter import Meter, Sizes
 from esper.kasmina.ranks import ALONE, Ranks
 from esper.kasmina.rules.alpha import Ramp
 from esper.kasmina.tap import Crossing, Removable, Tap, in_backward
-from esper.kasmina.window import LossScale, unscaled
+from esper.kasmina.window import LossScale
 from esper.kasmina.witness import Witness, told
 from esper.leyline.v1.enums_pb2 import AfterBlending, AlphaCurve, BlendMode
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
@@ -99,7 +99,8 @@ class PlantedSeed:
         model: nn.Module,
         seed: LiveSeed,
         facts: SeedFacts,
-        loss_scale: LossScale = unscaled,
+        loss_scale: LossScale,
+        device: torch.device,
         ranks: Ranks = ALONE,
     ) -> None:
         self._ranks, self._averaged = ranks, list[Removable]()
@@ -113,7 +114,7 @@ class PlantedSeed:
         self._model = model
         self._exit = model.get_submodule(site.exit_module)
         self._incubator = Incubator(facts.site_shape().at_model_output, facts.progress, ranks)
-        self._alpha = torch.tensor(facts.alpha, device=home(self._exit, model))
+        self._alpha = torch.tensor(facts.alpha, device=device)
         self._override: Tensor | None = None
         self._feedback = _feedback(facts.meter)
         seed.name_group(group_name(site.seed_id))

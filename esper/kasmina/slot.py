@@ -44,6 +44,7 @@ class Slot:
         self.shape: SiteShape | None = None
         self._model = model
         self._recorder: Recorder | None = None
+        self._seen_on: torch.device | None = None
         self._planted: PlantedSeed | None = None
         self._remains: Remains | None = None
 
@@ -59,12 +60,10 @@ class Slot:
 
     @property
     def device(self) -> torch.device:
-        """Where the seed is; without one, where it would be planted."""
-        return (
-            home(self._model.get_submodule(self.site.exit_module), self._model)
-            if self._planted is None
-            else (self._planted.device)
-        )
+        """Where the seed is; without one, where the site was seen to compute, or else where its weights are."""
+        if self._planted is not None:
+            return self._planted.device
+        return self._seen_on or home(self._model.get_submodule(self.site.exit_module), self._model)
 
     @property
     def steps_learnt(self) -> int:
@@ -103,6 +102,7 @@ class Slot:
         if recorder is None:
             return None
         window = recorder.close()
+        self._seen_on = recorder.device or self._seen_on
         if recorder.traced:
             raise CompiledHost("")
         if recorder.refusal is not None:
@@ -364,7 +364,7 @@ class Slot:
             raise SlotOccupied(self.site.seed_id)
         if self._recorder is not None:
             self.close_window()
-        self._planted = PlantedSeed(self.site, self._model, seed, facts, self._loss_scale, self._ranks)
+        self._planted = PlantedSeed(self.site, self._model, seed, facts, self._loss_scale, self.device, self._ranks)
         self._planted.hook()
 
     def _living(self) -> PlantedSeed:

@@ -13,6 +13,7 @@ from esper.kasmina.errors import UnwrapRefused
 from esper.kasmina.layout import Layout
 from esper.leyline.v1.enums_pb2 import BlendMode
 
+_UNTRACEABLE = (TraceError, TypeError, RuntimeError, NotImplementedError, AttributeError, KeyError)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -101,7 +102,12 @@ class _Grafter(fx.Tracer):
     def _grafted(self, output: Any, index: int, fossil: Fossil) -> Any:
         host = fossil.layout.canonical(output[0] if fossil.first else output)
         entry = host if fossil.entry is None else fossil.input_layout.canonical(self._inputs[index])
-        gained = fossil.blend.gain(host, fossil.module(entry), entry, fossil.alpha)
+        try:
+            seed = fossil.module(entry)
+        except _UNTRACEABLE as error:
+            kind = type(fossil.module).__name__
+            raise UnwrapRefused(f"torch.fx cannot follow a kept {kind} ({type(error).__name__}: {error})") from error
+        gained = fossil.blend.gain(host, seed, entry, fossil.alpha)
         joined = fossil.layout.host_order(host + gained)
         return (joined, output[1]) if fossil.first else joined
 
@@ -109,7 +115,7 @@ class _Grafter(fx.Tracer):
 def _traced(model: nn.Module, fossils: tuple[Fossil, ...]) -> fx.Graph:
     try:
         traced = _Grafter(fossils).trace(model)
-    except (TraceError, TypeError, RuntimeError, NotImplementedError, AttributeError, KeyError) as error:
+    except _UNTRACEABLE as error:
         raise UnwrapRefused(f"torch.fx cannot follow its forward pass ({type(error).__name__}: {error})") from error
     # A graph of its own: the traced one remembers this file's tracer.
     plain, copies = fx.Graph(), dict[fx.Node, fx.Node]()

@@ -62,6 +62,8 @@ class Recorder:
         self._samples, self._bytes = 0, 0
         self._shape: SiteShape | None = None
         self._outputs: list[object] = []
+        # Where the site computes, once that was seen.
+        self.device: torch.device | None = None
         self._tap = Tap(model, site, self._look, passing=limit_samples == 0)
         # A declared doorway is the only hook that compiled code has.
         self._handles = [] if declared(model) else [model.register_forward_hook(self._end_forward)]
@@ -104,6 +106,7 @@ class Recorder:
             return
         if not in_backward():
             self._outputs.append(crossing.tensor)
+        self.device = host.device
         if self._shape is None:
             self._shape = self._shape_of(entry, host)
         if not (torch.is_grad_enabled() and host.requires_grad) or self._full():

@@ -107,6 +107,22 @@ class Branches(Host):
         return super().forward(images if images.sum() > 0 else -images)
 
 
+class Hesitant(SpanSeed):
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(image) if image.sum() > 0 else super().forward(-image)
+
+
+def test_a_kept_seed_that_cannot_be_written_down_is_named_and_goes_on():
+    torch.manual_seed(6)
+    model = wrap(Host(), sites=BOTH)
+    keep(model, 1, Hesitant(), BLEND_MODE_RESIDUAL, 0.7)
+    images = digits(8)[0]
+    before = model.eval()(images)
+    with pytest.raises(UnwrapRefused, match="cannot follow a kept Hesitant"):
+        unwrap(model)
+    assert torch.equal(model(images), before)
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"), [(ReadsItsMode, "reads self.training"), (Branches, "torch.fx cannot follow")]
 )

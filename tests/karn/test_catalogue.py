@@ -26,7 +26,7 @@ VECTOR = shape((16,))
 
 
 def test_an_unknown_blueprint_is_refused_with_those_there_are():
-    with pytest.raises(UnknownBlueprint, match="no blueprint 'BP999': the catalogue holds BP001"):
+    with pytest.raises(UnknownBlueprint, match="no blueprint 'BP999' is known here, only BP001"):
         build("BP999", {}, VECTOR, 0)
 
 

@@ -226,6 +226,15 @@ def live_at_birth(kind: str, width: int) -> nn.Module:
     return nn.Linear(width, width)
 
 
+class Shares(nn.Module):
+    def __init__(self, kind: str, width: int) -> None:
+        super().__init__()
+        self.scale, self.layer = SHARED, linear(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * self.scale
+
+
 def lazy(kind: str, width: int) -> nn.Module:
     return nn.LazyLinear(width)
 
@@ -245,6 +254,7 @@ def lazy(kind: str, width: int) -> nn.Module:
         (Raises, "KeyError"),
         (by_chance, "draw from torch's generator only"),
         (tied, "tie no weights"),
+        (Shares, "none of a host's"),
         (no_module, "return an nn.Module"),
         (narrow, r"returns \(1, 15\)"),
         (overflows, "not finite"),
@@ -255,6 +265,7 @@ def test_an_unsound_blueprint_is_refused_with_what_to_change(builder, fix: str):
     with pytest.raises(BlueprintUnsound, match=fix):
         esper.blueprint("unsound", kinds=["vector"])(builder)
     assert registered("unsound") is None
+    assert SHARED.item() == 1.0
 
 
 def test_a_module_that_replaces_what_it_reads_returns_it_at_birth():
@@ -288,6 +299,13 @@ def test_a_module_that_replaces_what_it_reads_returns_it_at_birth():
 def test_a_registration_that_does_not_fit_is_refused(how, fix: str):
     with pytest.raises(BlueprintUnsound, match=fix):
         register(**how)
+
+
+def test_code_without_a_source_is_refused_because_a_run_is_bound_to_it():
+    scope: dict[str, object] = {}
+    exec("def nowhere(kind, width): ...", scope)  # noqa: S102 there is no file to read it from
+    with pytest.raises(BlueprintUnsound, match="define it in a file"):
+        esper.blueprint("nowhere")(scope["nowhere"])
 
 
 @pytest.mark.parametrize("builder", [lambda kind: None, lambda kind, width, **more: None, lambda *args: None])
