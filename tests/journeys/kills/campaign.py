@@ -1,5 +1,6 @@
 """Runs that are killed over and over and resumed, beside one that was not; what the log says of each death."""
 
+import json
 import random
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from esper.api.logs import EMBEDDED, open_named
 from esper.kasmina.rules.seed import SEED
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from eventstore.store import EventStore, Recorded
-from tests.journeys.kills import life
+from tests.journeys.kills import nursery
 from tests.journeys.kills.life import Result
 from tests.journeys.kills.tripwire import CHECKPOINT, COMMIT, RESTORE, RESUME, STEP, Death
 
@@ -71,6 +72,8 @@ class Campaign:
     def __init__(self, place: Place, results: Path) -> None:
         self._place, self._results = place, results
         self._opened = open_named(EMBEDDED, place)
+        command = [sys.executable, "-m", nursery.__name__]
+        self._nursery = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.unkilled: dict[str, Result] = {}
 
     def __enter__(self) -> "Campaign":
@@ -79,11 +82,12 @@ class Campaign:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._nursery.communicate(timeout=PROCESS_WAIT_S)
         self._opened.close()
 
     def undisturbed(self, host: str) -> Result:
         """Train a host without a death."""
-        found = self.unkilled[host] = self._to_its_end(host)
+        found = self.unkilled[host] = self._to_its_end(host, "--count-lines")
         return found
 
     def trial(self, host: str, deaths: Sequence[Death]) -> Trial:
@@ -139,14 +143,16 @@ class Campaign:
 
     def _lived(self, host: str, *more: str) -> Result | None:
         """Live a host's life in a process of its own; None if it was killed."""
-        file = self._results / "result.json"
+        file, talk = self._results / "result.json", self._results / "talk"
         file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", life.__name__, host, str(self._place.folder), str(file), *more]
-        to = subprocess.PIPE
-        ran = subprocess.run(command, stdout=to, stderr=subprocess.STDOUT, text=True, timeout=PROCESS_WAIT_S)
-        if ran.returncode == -signal.SIGKILL:
+        assert self._nursery.stdin is not None
+        assert self._nursery.stdout is not None
+        self._nursery.stdin.write(json.dumps([str(talk), host, str(self._place.folder), str(file), *more]) + "\n")
+        self._nursery.stdin.flush()
+        code = int(self._nursery.stdout.readline())
+        if code == -signal.SIGKILL:
             return None
-        assert ran.returncode == 0, ran.stdout
+        assert code == 0, talk.read_text()
         return msgspec.json.decode(file.read_bytes(), type=Result)
 
 
