@@ -86,9 +86,10 @@ class Campaign:
         self._opened.close()
 
     def undisturbed(self, host: str) -> Result:
-        """Train a host without a death."""
-        found = self.unkilled[host] = self._to_its_end(host, "--count-lines")
-        return found
+        """Train a host without a death, once."""
+        if host not in self.unkilled:
+            self.unkilled[host] = self._to_its_end(host, "--count-lines")
+        return self.unkilled[host]
 
     def trial(self, host: str, deaths: Sequence[Death]) -> Trial:
         """Train a host that dies of each of *deaths*, one after the other, and is resumed after each."""
@@ -161,9 +162,9 @@ def _stage(events: Sequence[Recorded]) -> str:
     return Stage.Name(seed.stage).removeprefix("SEED_STAGE_").lower()
 
 
-def planned(unkilled: Result, count: int, draw: random.Random, *, first_stage: int) -> list[Death]:
+def planned(unkilled: Result, count: int, draw: random.Random, *, first: int) -> list[Death]:
     """Draw *count* deaths of a host, every stage and every zone in its turn."""
-    stages, zones = cycle(STAGES[first_stage:] + STAGES[:first_stage]), islice(cycle(ZONES), first_stage, None)
+    stages, zones = cycle(STAGES[first:] + STAGES[:first]), islice(cycle(ZONES), first, None)
     return [_drawn(unkilled, zone, next(stages) if zone == STEP else "", draw) for zone in islice(zones, count)]
 
 

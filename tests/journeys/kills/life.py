@@ -1,6 +1,7 @@
 """A host's life in which its seeds come through every stage and the run goes back twice, as a training script.
 
-python -m tests.journeys.kills.life HOST FOLDER RESULT [--resume RUN | --retrain RUN] [--count-lines | --die ZONE,AFTER,N]
+python -m tests.journeys.kills.life HOST FOLDER RESULT [--resume RUN | --retrain RUN] [--count-lines]
+    [--die ZONE,AFTER,COUNT]
 
 RESULT is written in the end: digests of the weights and of everything else that training would go on from. With --die
 the process kills itself with SIGKILL on its way there.
