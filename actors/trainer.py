@@ -14,6 +14,7 @@ from actors.handover import Handover, Rules
 from actors.outbox import Outbox
 from actors.place import Log
 from actors.prefetch import Prefetch
+from actors.purposes import halting
 from actors.reporting import Reporting, decided
 from actors.streams import policy_stream, run_stream, seed_stream
 from actors.timeline import Rollback, Timeline, Told
@@ -30,6 +31,7 @@ from esper.leyline.v1.run_pb2 import (
     EpochFacts,
     EpochsSkipped,
     FreezeGrowth,
+    HaltRun,
     ResumeRun,
     RollBackRun,
     RunFacts,
@@ -322,6 +324,11 @@ class Trainer:
     async def thaw(self, command: ThawGrowth) -> None:
         """Record that growth goes on."""
         await self._tell_run(command, f"thaw/{command.at.step}/{command.at.epoch}")
+
+    async def halt(self, command: HaltRun) -> None:
+        """Record that the run is trained no further."""
+        await self.handover.drain()
+        await self._tell_run(command, halting(command.at))
 
     def misses(self, epoch: int) -> None:
         """Note that nothing is to be decided upon *epoch*: its missed decision is on its way to the log."""

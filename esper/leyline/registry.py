@@ -72,6 +72,8 @@ EVENTS = Vocabulary(
         run_pb2.RollbackCompleted: 1,
         run_pb2.GrowthFrozen: 1,
         run_pb2.GrowthThawed: 1,
+        run_pb2.RunHalted: 1,
+        run_pb2.HaltAcknowledged: 1,
         seed_pb2.SlotRegistered: 1,
         seed_pb2.SeedGerminated: 1,
         seed_pb2.GateEvaluated: 1,

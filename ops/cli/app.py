@@ -27,6 +27,7 @@ for group, target, summary in (
     (HISTORY, "ops.cli.history:events", "Show what happened in a run, one sentence per event."),
     (HISTORY, "ops.cli.replay:replay", "Show a run as it stood at a position, or verify its whole history."),
     (HISTORY, "ops.cli.why:why", "Walk back from an event to what caused it, with the numbers that decided."),
+    (HISTORY, "ops.cli.acknowledge:acknowledge", "Let a run go on that was halted."),
     (HISTORY, "ops.cli.fork:fork", "Make a new run of a run's past, to go on from there."),
     (HISTORY, "ops.cli.bake:bake", "Write what a run has grown to a folder that needs only torch."),
     (QUESTIONS, "ops.cli.query:query", "Ask the projections a question in SQL."),

@@ -48,10 +48,12 @@ from esper.leyline.v1.run_pb2 import (
     EpochsSkipped,
     GrowthFrozen,
     GrowthThawed,
+    HaltAcknowledged,
     RollbackCompleted,
     RunBranched,
     RunFinished,
     RunForked,
+    RunHalted,
     RunResumed,
     RunRolledBack,
     RunStarted,
@@ -172,6 +174,13 @@ def _(event: GrowthFrozen) -> str:
 @sentence.register
 def _(event: GrowthThawed) -> str:
     return f"growth goes on: {event.reason}"
+
+
+@sentence.register
+def _(event: RunHalted | HaltAcknowledged) -> str:
+    if isinstance(event, RunHalted):
+        return f"halted, until somebody acknowledges it: {event.reason}"
+    return f"the halt is acknowledged, and the run may go on: {event.reason}"
 
 
 @sentence.register

@@ -447,3 +447,39 @@ class GrowthThawed(_message.Message):
     at: _site_pb2.Moment
     reason: str
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class HaltRun(_message.Message):
+    __slots__ = ("at", "reason", "timeline")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    reason: str
+    timeline: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., timeline: _Optional[int] = ...) -> None: ...
+
+class RunHalted(_message.Message):
+    __slots__ = ("at", "reason", "timeline")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    reason: str
+    timeline: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., timeline: _Optional[int] = ...) -> None: ...
+
+class AcknowledgeHalt(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class HaltAcknowledged(_message.Message):
+    __slots__ = ("reason", "at", "timeline")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    at: _site_pb2.Moment
+    timeline: int
+    def __init__(self, reason: _Optional[str] = ..., at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., timeline: _Optional[int] = ...) -> None: ...

@@ -6,7 +6,14 @@ from typing import TypeAlias
 import msgspec
 
 from esper.leyline.v1.enums_pb2 import RollbackMode
-from esper.leyline.v1.run_pb2 import Checkpoint, CheckpointCommitted, EpochEnded, EpochFacts, RunRolledBack
+from esper.leyline.v1.run_pb2 import (
+    Checkpoint,
+    CheckpointCommitted,
+    EpochEnded,
+    EpochFacts,
+    HaltAcknowledged,
+    RunRolledBack,
+)
 from esper.tolaria.rules.run import RunEvent
 
 Reached: TypeAlias = tuple[Checkpoint, int]
@@ -16,7 +23,7 @@ class Lineage(msgspec.Struct, frozen=True):
     """The epochs and the checkpoints that are not abandoned, the oldest first.
 
     A checkpoint comes with the number of epochs it holds. `in_a_row` counts the stabilising rollbacks since the newest
-    blessed checkpoint.
+    blessed checkpoint, or since a halt was acknowledged.
     """
 
     epochs: tuple[EpochFacts, ...] = ()
@@ -42,8 +49,14 @@ class Lineage(msgspec.Struct, frozen=True):
                 return Lineage(self.epochs, reached, 0 if checkpoint.blessed else self.in_a_row)
             case RunRolledBack():
                 return self._back_at(event)
+            case HaltAcknowledged():
+                return self.pardoned()
             case _:
                 return self
+
+    def pardoned(self) -> "Lineage":
+        """Return the lineage of a run whose rollbacks so far are held against it no more."""
+        return Lineage(self.epochs, self.checkpoints)
 
     def _back_at(self, event: RunRolledBack) -> "Lineage":
         ids = [checkpoint.checkpoint_id for checkpoint, _ in self.checkpoints]

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from esper.leyline.decider import Decider, RuleBroken
 from esper.leyline.v1.enums_pb2 import RollbackMode
 from esper.leyline.v1.run_pb2 import (
+    AcknowledgeHalt,
     ChangeDeferred,
     Checkpoint,
     CheckpointCommitted,
@@ -23,6 +24,8 @@ from esper.leyline.v1.run_pb2 import (
     FreezeGrowth,
     GrowthFrozen,
     GrowthThawed,
+    HaltAcknowledged,
+    HaltRun,
     RecordBranch,
     ResumeRun,
     RollbackCompleted,
@@ -31,6 +34,7 @@ from esper.leyline.v1.run_pb2 import (
     RunFacts,
     RunFinished,
     RunForked,
+    RunHalted,
     RunResumed,
     RunRolledBack,
     RunStarted,
@@ -54,6 +58,8 @@ RunCommand: TypeAlias = (
     | CompleteRollback
     | FreezeGrowth
     | ThawGrowth
+    | HaltRun
+    | AcknowledgeHalt
     | FinishRun
 )
 RunEvent: TypeAlias = (
@@ -69,6 +75,8 @@ RunEvent: TypeAlias = (
     | RollbackCompleted
     | GrowthFrozen
     | GrowthThawed
+    | RunHalted
+    | HaltAcknowledged
     | RunFinished
 )
 
@@ -98,6 +106,8 @@ class Run(msgspec.Struct, frozen=True):
     blessed: frozenset[str] = frozenset()
     # Why nothing may grow; empty while it may.
     frozen: str = ""
+    # Why it is trained no further, until that is acknowledged.
+    halted: RunHalted | None = None
 
     @property
     def started(self) -> bool:
@@ -167,6 +177,8 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
             ]
         case FreezeGrowth() | ThawGrowth():
             return _froze(run, command)
+        case HaltRun() | AcknowledgeHalt():
+            return _halted(run, command)
         case FinishRun(summary=summary):
             _refuse_backwards(run, command, summary.at)
             return [RunFinished(summary=summary)]
@@ -194,6 +206,8 @@ def _refuse_out_of_place(run: Run, command: RunCommand) -> None:
             raise RunRuleBroken(command, "the fork was interrupted before it held all of its history: fork again")
         case _ if run.finished:
             raise RunRuleBroken(command, "this run is finished")
+        case ResumeRun() | EndEpoch() | RollBackRun() if run.halted:
+            raise RunRuleBroken(command, f"this run is halted, and nobody has acknowledged it: {run.halted.reason}")
         case _:
             return
 
@@ -274,6 +288,17 @@ def _froze(run: Run, command: FreezeGrowth | ThawGrowth) -> list[RunEvent]:
             return []
 
 
+def _halted(run: Run, command: HaltRun | AcknowledgeHalt) -> list[RunEvent]:
+    match command:
+        case HaltRun() if not run.halted:
+            _refuse_other_timeline(run, command, command.timeline)
+            return [RunHalted(at=command.at, reason=command.reason, timeline=command.timeline)]
+        case AcknowledgeHalt(reason=reason) if run.halted:
+            return [HaltAcknowledged(reason=reason, at=run.halted.at, timeline=run.halted.timeline)]
+        case _:
+            return []
+
+
 def evolve(run: Run, event: RunEvent) -> Run:
     """Fold one recorded fact into *run*. Total: history is never refused."""
     match event:
@@ -304,6 +329,10 @@ def evolve(run: Run, event: RunEvent) -> Run:
             return replace(run, frozen=reason)
         case GrowthThawed():
             return replace(run, frozen="")
+        case RunHalted(at=at):
+            return replace(_reached(run, at), halted=event)
+        case HaltAcknowledged():
+            return replace(run, halted=None)
         case RunFinished(summary=summary):
             return replace(_reached(run, summary.at), summary=summary)
         case _:

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, cycle, islice
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,7 +23,8 @@ from actors.verification import Verified, verify_run
 from esper.api.logs import EMBEDDED, open_named
 from esper.kasmina.rules.seed import SEED
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from eventstore.store import EventStore, Recorded
+from eventstore.errors import StoreUnavailable
+from eventstore.store import EventStore, Recorded, StreamName
 from tests.journeys.kills import nursery
 from tests.journeys.kills.life import Result
 from tests.journeys.kills.tripwire import CHECKPOINT, COMMIT, RESTORE, RESUME, STEP, Death
@@ -46,6 +48,9 @@ DEATHS_OF_A_RUN = (1, 2, 1, 3)
 # A resume is shorter than the life that it goes on with: at most this many of its lines come before a death in it.
 LINES_OF_A_RESUME = 300
 PROCESS_WAIT_S = 600
+ANSWER_WAIT_S, ASKED_AT_MOST = 120, 4
+
+Answer = TypeVar("Answer")
 
 
 class Died(NamedTuple):
@@ -102,8 +107,9 @@ class Campaign:
                 break
             died.append(Died(host, death, *self._at_death(run_id)))
         result = result or self._to_its_end(host, *(["--resume", run_id] if run_id else []))
-        assert isinstance(self._asked(verify_run(self._store, result.run_id)), Verified)
-        return Trial(host, result.run_id, tuple(died), result.state == self.unkilled[host].state)
+        ended = result.run_id
+        assert isinstance(self._asked(lambda: verify_run(self._store, ended)), Verified)
+        return Trial(host, ended, tuple(died), result.state == self.unkilled[host].state)
 
     def forked(self, host: str, run_id: str, position: int) -> bool:
         """Fork a run and train the fork to its end; whether it ended as the run did."""
@@ -116,24 +122,31 @@ class Campaign:
 
     def positions(self, run_id: str) -> range:
         """Return the positions between a run's beginning and its end."""
-        events = self._asked(self._store.read_stream(run_stream(run_id)))
+        events = self._read(run_stream(run_id))
         return range(events[0].position, events[-1].position + 1)
 
     @property
     def _store(self) -> EventStore:
         return self._opened.log.store
 
-    def _asked(self, work):  # type: ignore[no-untyped-def]
-        return self._opened.loop.call(work, 120)
+    def _read(self, stream: StreamName) -> Sequence[Recorded]:
+        return self._asked(lambda: self._store.read_stream(stream))
+
+    def _asked(self, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Ask the log, once more if it did not answer: only a machine that is busy beyond measure keeps it silent."""
+        for _ in range(ASKED_AT_MOST - 1):
+            with suppress(StoreUnavailable, TimeoutError):
+                return self._opened.loop.call(work(), ANSWER_WAIT_S)
+        return self._opened.loop.call(work(), ANSWER_WAIT_S)
 
     def _newest(self) -> str:
-        return "".join(self._asked(runs_there(self._store, LATEST)))
+        return "".join(self._asked(lambda: runs_there(self._store, LATEST)))
 
     def _at_death(self, run_id: str) -> tuple[tuple[str, ...], str]:
         if not run_id:
             return ("unknown",) * len(SLOTS), ""
-        slots = [self._asked(self._store.read_stream(seed_stream(run_id, slot))) for slot in SLOTS]
-        events = chain(self._asked(self._store.read_stream(run_stream(run_id))), *slots)
+        slots = [self._read(seed_stream(run_id, slot)) for slot in SLOTS]
+        events = chain(self._read(run_stream(run_id)), *slots)
         last = max(events, key=lambda one: (one.position, one.index))
         return tuple(_stage(stream) for stream in slots), last.event_type.rpartition(".")[2]
 
