@@ -20,13 +20,16 @@ from esper.leyline.v1.run_pb2 import (
     EvictKernels,
     GrowthFrozen,
     GrowthThawed,
+    HaltAcknowledged,
     KernelsEvicted,
     RollbackCompleted,
+    RunHalted,
     RunResumed,
     RunRolledBack,
     RunStarted,
 )
 from esper.leyline.v1.seed_pb2 import SlotRegistered
+from esper.leyline.v1.site_pb2 import Moment
 from eventstore.store import Recorded
 
 PHASES = ("ramp", "probation", "failed", "embargo", "reset", "reopen")
@@ -75,6 +78,11 @@ def _same_place(
     return next(now for then, now in zip(old, new, strict=True) if then == purpose.name)
 
 
+def halting(at: Moment) -> str:
+    """Return the purpose of the command that halts a run at *at*."""
+    return f"halt/{at.step}/{at.epoch}"
+
+
 def _candidates(commit: Sequence[Recorded], before: Seed, timelines: int, renamed: Mapping[str, str]) -> Iterator[str]:
     match commit[0].stream.aggregate:
         case "run":
@@ -110,6 +118,10 @@ def _of_run(recorded: Recorded, renamed: Mapping[str, str]) -> Iterator[str]:
             yield f"completed/{timeline}"
         case GrowthFrozen(raised_at_ns=raised_at_ns):
             yield f"freeze/{raised_at_ns}"
+        case RunHalted(at=at):
+            yield halting(at)
+        case HaltAcknowledged(at=at):
+            yield f"acknowledged/{halting(at)}"
         case GrowthThawed(raised_at_ns=raised_at_ns, at=at):
             yield f"thaw/at/{raised_at_ns}" if raised_at_ns else f"thaw/{at.step}/{at.epoch}"
         case KernelsEvicted() as evicted:

@@ -23,6 +23,7 @@ from esper.leyline.v1.run_pb2 import (
     RunStarted,
 )
 from esper.leyline.v1.seed_pb2 import SeedGerminated
+from esper.tolaria.rules.run import RUN
 from eventstore.memory import MemoryStore
 from eventstore.replay import differences
 from eventstore.store import EventStore, Recorded
@@ -107,15 +108,17 @@ async def read_record(store: EventStore, run_id: str) -> Record:
     )
 
 
-async def rehearse(record: Record, store: MemoryStore) -> None:
+async def rehearse(record: Record, store: MemoryStore) -> Mapping[int, int]:
     """Write *record* into *store* as the run stood before its first step: all decided, and nothing done yet.
 
-    A session that goes on from its first checkpoint trains all of it.
+    A session that goes on from its first checkpoint trains all of it. Returned are the positions of the checkpoints
+    in *store*, by epoch.
     """
     identity, relocation = await store.identity(), Relocation()
+    halted = RUN.fold(cast("Any", one.event) for commit in record.commits for one in commit if _of_run(one)).halted
     for commit in record.commits:
         stream, context = commit[0].stream, commit[0].context
-        if isinstance(commit[0].event, LEFT_OUT):
+        if isinstance(commit[0].event, LEFT_OUT) or commit[0].event == halted:
             continue
         events = [_copy(one.event) for one in commit]
         for event in events:
@@ -126,6 +129,11 @@ async def rehearse(record: Record, store: MemoryStore) -> None:
         known = await store.read_stream(stream)
         appended = await store.append(stream, events, expected=known[-1].version if known else 0, context=context)
         relocation.note(appended.events)
+    return relocation.epochs
+
+
+def _of_run(recorded: Recorded) -> bool:
+    return recorded.stream.aggregate == "run"
 
 
 def difference(recorded: Recorded, what: str, then: object, now: object) -> Difference:

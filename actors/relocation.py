@@ -13,6 +13,8 @@ class Relocation:
 
     def __init__(self) -> None:
         self._checkpoints: dict[str, int] = {}
+        # Positions of the checkpoints in the copy, by the epoch at whose end they were taken.
+        self.epochs: dict[int, int] = {}
 
     async def adjust(self, events: Iterable[Message], store: EventStore) -> None:
         """Let *events*, which are about to be written into *store*, name positions of the copy."""
@@ -25,4 +27,5 @@ class Relocation:
         """Note where *written* stand."""
         for recorded in written:
             if isinstance(recorded.event, CheckpointCommitted):
-                self._checkpoints[recorded.event.checkpoint.checkpoint_id] = recorded.position
+                checkpoint = recorded.event.checkpoint
+                self._checkpoints[checkpoint.checkpoint_id] = self.epochs[checkpoint.at.epoch] = recorded.position

@@ -24,6 +24,7 @@ from esper.leyline.v1.run_pb2 import (
     CompleteRollback,
     DeferChange,
     EpochFacts,
+    HaltAcknowledged,
     RollBackRun,
     RunRolledBack,
 )
@@ -72,6 +73,7 @@ class Timeline:
         self._voice, self._reporting, self._rules = voice, reporting, rules
         self._waiting: list[Rollback] = []
         self._doubtful = False
+        self._pardoned: frozenset[int] = frozenset()
         # Of checkpoints only: epochs that went through the outbox are not noted here.
         self.lineage = Lineage()
 
@@ -84,6 +86,11 @@ class Timeline:
     def waits(self) -> bool:
         """Whether the log holds a rollback that the model does not show."""
         return bool(self._waiting)
+
+    @property
+    def pardoned(self) -> bool:
+        """Whether somebody has acknowledged that the run was halted in this timeline: it is not halted there again."""
+        return self.number in self._pardoned
 
     def speak_in(self, number: int) -> None:
         """Give commands the ids of timeline *number*, until `begin`."""
@@ -106,6 +113,7 @@ class Timeline:
         self.lineage = lineage_at(checkpoint, events)
         self.heed_expiries(events)
         self._voice.timeline = checkpoint.timeline
+        self._pardoned = frozenset(one.event.timeline for one in events if isinstance(one.event, HaltAcknowledged))
         self._take_in(events, deferred)
 
     def heed_expiries(self, events: Sequence[Recorded]) -> None:
@@ -214,8 +222,9 @@ class Timeline:
     def shown(self, rollback: Rollback) -> None:
         """Note that the model shows *rollback*: its timeline has begun."""
         self._waiting.remove(rollback)
+        before = self.lineage.pardoned() if self.pardoned else self.lineage
         self._voice.timeline = rollback.event.timeline
-        self.lineage = self.lineage.after(rollback.event)
+        self.lineage = before.after(rollback.event)
 
     async def complete(self, command: CompleteRollback) -> None:
         """Record how long a rollback took."""

@@ -14,7 +14,7 @@ from actors.handover import Handover, Rules
 from actors.outbox import Outbox
 from actors.place import Log
 from actors.prefetch import Prefetch
-from actors.purposes import evicted_by
+from actors.purposes import evicted_by, halting
 from actors.reporting import Reporting, decided
 from actors.streams import policy_stream, run_stream, seed_stream
 from actors.timeline import Rollback, Timeline, Told
@@ -34,6 +34,7 @@ from esper.leyline.v1.run_pb2 import (
     ExpireCheckpoints,
     ExpiringCheckpoint,
     FreezeGrowth,
+    HaltRun,
     ResumeRun,
     RollBackRun,
     RunFacts,
@@ -346,6 +347,11 @@ class Trainer:
     async def evict(self, command: EvictKernels) -> None:
         """Record that kernels are kept at hand no longer."""
         await self._tell_run(command, evicted_by(command))
+
+    async def halt(self, command: HaltRun) -> None:
+        """Record that the run is trained no further."""
+        await self.handover.drain()
+        await self._tell_run(command, halting(command.at))
 
     def misses(self, epoch: int) -> None:
         """Note that nothing is to be decided upon *epoch*: its missed decision is on its way to the log."""

@@ -1,8 +1,10 @@
 """Esper: neural networks that grow while they train, with every change recorded as an event."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from esper.api.acknowledge import acknowledge
     from esper.api.attach import attach
     from esper.api.baking import bake
     from esper.api.blueprint import blueprint
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from esper.kasmina.requests import site
     from esper.tolaria.sampling import ResumableSampler
 
-__all__ = ["EsperError", "GrowthSettings", "ResumableSampler", "attach", "bake", "blueprint", "fork", "load"]
-__all__ += ["open_run", "site", "sites_report", "unwrap", "wrap"]
+__all__ = ["EsperError", "GrowthSettings", "ResumableSampler", "acknowledge", "attach", "bake", "blueprint", "fork"]
+__all__ += ["load", "open_run", "site", "sites_report", "unwrap", "wrap"]
 _HOMES = {  # of names that are not their own module's in esper.api
     "EsperError": "esper.api.errors",
     "GrowthSettings": "esper.api.settings",
@@ -35,6 +37,4 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that `import esper` alone is cheap."""
     if name not in __all__:
         raise AttributeError(f"module 'esper' has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(_HOMES.get(name, f"esper.api.{name}")), name)

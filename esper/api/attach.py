@@ -15,7 +15,6 @@ import msgspec
 import torch
 from torch import nn
 from torch._dynamo.eval_frame import OptimizedModule
-from torch.utils.data import Sampler
 
 from actors.clock import SystemClock
 from actors.dispatch import AggregateCache
@@ -37,9 +36,9 @@ from esper.api.errors import (
     ControllerUnknown,
     ForkIncomplete,
     NothingToResume,
-    ResumeMismatch,
     RunFinishedAlready,
     RunHeld,
+    RunIsHalted,
 )
 from esper.api.evaluation import Evaluate, Evaluation
 from esper.api.fences import Fences
@@ -54,11 +53,12 @@ from esper.api.parallel.crew import Crew, Leading, Nobody
 from esper.api.parallel.errors import ParallelRefused
 from esper.api.parallel.joining import demand_same_script, follow, host_of, ranks_of, say_failed
 from esper.api.recovery import Recovery
+from esper.api.resuming import refuse_other_script, under_its_own_settings, what_was_put_back
 from esper.api.retraining import Retraining, record_of, rehearsal
 from esper.api.rollbacks import Rollbacks
 from esper.api.script import Script, loss_scale
 from esper.api.session import NOBODY, Session
-from esper.api.settings import GrowthSettings, settings_of
+from esper.api.settings import GrowthSettings
 from esper.api.wrap import refuse_compiled, survey_of, wrapped_sites
 from esper.kasmina.doorway import declared
 from esper.kasmina.gatekeeper import keep_gate
@@ -120,8 +120,8 @@ def attach(
         AttachedAlready: the model is in a session, or carries what one has grown.
         ControllerUnknown: there is no such controller.
         CompiledHost: the model is compiled, and its sites were not declared for that.
-        NothingToResume, RunFinishedAlready, RunHeld, ResumeMismatch, ForkIncomplete, KernelLost, LogReplaced: *resume*
-            cannot be done.
+        NothingToResume, RunFinishedAlready, RunIsHalted, RunHeld, ResumeMismatch, ForkIncomplete, KernelLost,
+            LogReplaced: *resume* cannot be done.
         NothingToRetrain: there is no such run.
         ParallelRefused, RanksDiffer, FirstRankFailed: several processes train; see their messages.
         StackNotReady, StoreUnavailable: the log cannot be reached.
@@ -190,11 +190,11 @@ def begin_again(run: str, script: Script, opened: OpenLog, place: Place) -> Sess
         record = record_of(run, opened.log.store, opened.loop)
         stage = open_named(MEMORY, place)
         ending.callback(stage.close)
-        rehearsal(record, stage)
+        positions = rehearsal(record, stage)
         script = msgspec.structs.replace(script, resume=record.run_id)
         closing = ending.pop_all()
     stage = stage._replace(close=closing.close)
-    return begin(script, stage, place, Retraining(record, script.say))
+    return begin(script, stage, place, Retraining(record, positions, script.say))
 
 
 def refuse_unless_free(model: nn.Module) -> None:
@@ -240,7 +240,7 @@ def _session(
     call = opened.loop.call
     head = call(opened.log.store.identity()).last_position
     begun = None if script.resume is None else call(find_run(opened.log.store, script.resume))
-    script = script if begun is None else _under_its_own_settings(script, begun)
+    script = script if begun is None else under_its_own_settings(script, begun)
     model, settings, facts = script.model, script.settings, _facts(script)
     run_id = begun[0].stream.aggregate_id if begun else new_id(SystemClock(), random.SystemRandom())
     outbox = _outbox(run_id, opened, place)
@@ -248,17 +248,13 @@ def _session(
     scale, objective = loss_scale(script.stateful), script.objective
     growth = Growth(model, script.optimizer, facts.sites, settings, scale, script.ranks, objective)
     ending.callback(lambda: [slot.leave_ranks() for slot in growth.slots.values()])
-    decides = policy(settings.policy) if script.controller == HEURISTIC else None
     voice = Voice(opened.log, run_id, SystemClock(), AggregateCache(snapshots=place.snapshots))
-    trainer = Trainer(voice, outbox, place.keys, rules=Rules(seed_rules(settings.gates), decides), sanity=sanity)
+    trainer = Trainer(voice, outbox, place.keys, rules=_rules(script), sanity=sanity)
     brake = Brake(SystemClock(), pulled_in(begun or ()))
     ending.callback(opened.loop.spawn(hear(opened.log.store, run_id, brake, head)).cancel)
     governor, ask = Governor(settings.vitals), partial(call, timeout_s=settings.decision_wait_s)
     checkpoints = Checkpoints(trainer, place, growth, governor, script, ask)
-    crew: Crew = Nobody()
-    if isinstance(script.ranks, ProcessRanks):
-        crew = leading = Leading(script.ranks, model, growth, script.companions)
-        checkpoints.companions = lambda: leading.companions
+    crew = _crew(script, growth, checkpoints)
     rollbacks = Rollbacks(trainer, growth, checkpoints, governor, script, ask)
     fences = Fences(opened.loop, trainer, growth, place, model, settings, rollbacks, brake)
     if begun is None:
@@ -266,13 +262,12 @@ def _session(
     else:
         begun = _handed_over(begun, facts, trainer, outbox, opened, script.say)
         last = _go_on(begun, trainer, fences, checkpoints, call, first=retraining is not None)
-        script.say(_resumed(run_id, last.at.epoch, script))
+        script.say(what_was_put_back(run_id, last.at.epoch, script))
     remember(model, first_checkpoint(begun or call(find_run(opened.log.store, run_id))), opened, place)
     measured = measuring(opened, run_id, wanted=script.telemetry)
     ending.callback(measured.close)
     growth.glance(survey_of(model).shapes)
-    if isinstance(crew, Leading):
-        crew.welcome(run_id, facts, checkpoints.restored, last)
+    crew.welcome(run_id, facts, checkpoints.restored, last)
     return Session(
         run_id=run_id,
         model=model,
@@ -280,7 +275,7 @@ def _session(
         growth=growth,
         evaluation=Evaluation(model, script.evaluate),
         checkpoints=checkpoints,
-        recovery=Recovery(governor, rollbacks, fences, script.vitals, script.say, culled=growth.culled),
+        recovery=Recovery(governor, rollbacks, fences, script.vitals, script.say, run_id=run_id, culled=growth.culled),
         settings=settings,
         facts=facts,
         last=last,
@@ -292,26 +287,17 @@ def _session(
     )
 
 
-def _under_its_own_settings(script: Script, begun: Sequence[Recorded]) -> Script:
-    """Return *script* under the settings of the run it goes on with: those that it states, or a fork's own.
+def _rules(script: Script) -> Rules:
+    decides = policy(script.settings.policy) if script.controller == HEURISTIC else None
+    return Rules(seed_rules(script.settings.gates), decides)
 
-    Raises:
-        ResumeMismatch: it states others; nothing was recorded.
-    """
-    run = RUN.fold(cast(Any, recorded.event) for recorded in begun)
-    if run.finished or run.facts is None:
-        return script
-    then = run.facts
-    stated = [then.settings_json, *([then.origin.settings_json] if then.HasField("origin") else [])]
-    try:
-        own = settings_of(then.settings_json)
-        known = any(script.settings == settings_of(recorded) for recorded in stated)
-    except msgspec.ValidationError as error:
-        raise ResumeMismatch("the growth settings", then.settings_json, f"refused: {error}") from error
-    if not known:
-        now = msgspec.json.encode(script.settings, order="sorted").decode()
-        raise ResumeMismatch("the growth settings", then.settings_json, now)
-    return msgspec.structs.replace(script, settings=own)
+
+def _crew(script: Script, growth: Growth, checkpoints: Checkpoints) -> Crew:
+    if not isinstance(script.ranks, ProcessRanks):
+        return Nobody()
+    leading = Leading(script.ranks, script.model, growth, script.companions)
+    checkpoints.companions = lambda: leading.companions
+    return leading
 
 
 def _outbox(run_id: str, opened: OpenLog, place: Place) -> Outbox:
@@ -340,8 +326,10 @@ def _handed_over(
     call, run = opened.loop.call, RUN.fold(cast(Any, recorded.event) for recorded in begun)
     if run.copying:
         raise ForkIncomplete(trainer.run_id)
+    if run.halted:
+        raise RunIsHalted(trainer.run_id, run.halted.reason)
     if not run.finished:
-        _refuse_other_script(run.facts or RunFacts(), facts)
+        refuse_other_script(run.facts or RunFacts(), facts)
     if outbox.set_aside is not None:
         say(f"the outbox of run {trainer.run_id} was damaged: a copy is kept as {outbox.set_aside}")
     # What waits was said in the newest timeline: a run does not roll back before its outbox is empty.
@@ -419,35 +407,6 @@ def _go_on(
     call(trainer.resume(checkpoint, run.attempt + 1))
     fences.show_due(checkpoint.at)
     return held[-1] if held else EpochFacts(at=checkpoint.at)
-
-
-def _resumed(run_id: str, epoch: int, script: Script) -> str:
-    """Say what was put back and, because nobody else knows the user's loader, what was not."""
-    handed_over = "".join(f", {name}" for name in script.stateful)
-    text = (
-        f"run {run_id} goes on after epoch {epoch}, with its model, seeds, optimizer, "
-        f"the random streams of Python, NumPy and torch{handed_over}"
-    )
-    if any(isinstance(thing, Sampler) for thing in script.stateful.values()):
-        return text
-    return f"{text}. Whatever else your data loader remembers is as the script made it; see docs/resuming.md"
-
-
-def _refuse_other_script(then: RunFacts, now: RunFacts) -> None:
-    pairs = {
-        "the model's class": (then.model_class, now.model_class),
-        "the list of sites": (str(list(then.sites)), str(list(now.sites))),
-        "seed": (str(then.seed), str(now.seed)),
-        "torch": (then.torch_version, now.torch_version),
-        "whether there is an objective": (str(then.objective), str(now.objective)),
-    }
-    if then.controller:
-        # Runs that were recorded before this was told say nothing about it.
-        pairs["the controller"] = (then.controller, now.controller)
-        pairs["the policy's version"] = (then.policy_version, now.policy_version)
-    for what, (before, after) in pairs.items():
-        if before != after:
-            raise ResumeMismatch(what, before, after)
 
 
 def _to_stdout(line: str) -> None:

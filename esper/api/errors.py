@@ -9,6 +9,8 @@ EsperError
 ├── EvaluationInvalid   evaluate returned something that is not a score
 ├── NothingToResume     no such run, or no run at all, in this log
 ├── RunFinishedAlready  the run to resume has ended
+├── RunIsHalted         going back has not helped, and nobody has acknowledged that
+├── NothingToAcknowledge no such run, or it is not halted
 ├── RunHeld             another process trains the run
 ├── ResumeMismatch      the script differs from the one that started the run
 ├── RunDiverged         re-executed training gave other numbers than the log holds
@@ -131,6 +133,25 @@ class RunFinishedAlready(EsperError):
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(f"run {run_id} has finished: leave resume out to start a new one")
+
+
+class RunIsHalted(EsperError):
+    """The governor went back as often as it may, and the run is still not well: it is trained no further."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        self.run_id, self.reason = run_id, reason
+        super().__init__(
+            f"run {run_id} is halted: {reason}. Lower the learning rate or look at the data, acknowledge it with "
+            f'`esper acknowledge {run_id[:12]} "what was done"`, and resume the run'
+        )
+
+
+class NothingToAcknowledge(EsperError):
+    """There is no such run, or it is not halted; nothing was recorded."""
+
+    def __init__(self, run: str, why: str) -> None:
+        self.run, self.why = run, why
+        super().__init__(f"nothing to acknowledge of run {run!r}: {why}")
 
 
 class RunHeld(EsperError):

@@ -29,7 +29,15 @@ from esper.leyline.v1.enums_pb2 import CullInitiator, RollbackMode, RollbackTier
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
 from esper.leyline.v1.kernel_pb2 import KernelRejected, KernelSpec, OwnKernel
 from esper.leyline.v1.policy_pb2 import Candidate, JudgeEpoch
-from esper.leyline.v1.run_pb2 import Checkpoint, EpochFacts, EvictKernels, FreezeGrowth, RunSummary, ThawGrowth
+from esper.leyline.v1.run_pb2 import (
+    Checkpoint,
+    EpochFacts,
+    EvictKernels,
+    FreezeGrowth,
+    HaltRun,
+    RunSummary,
+    ThawGrowth,
+)
 from esper.leyline.v1.seed_pb2 import (
     AttachKernel,
     BeginProbation,
@@ -122,15 +130,21 @@ class Fences:
             self._try(lambda: self.call(self._trainer.handover.drain()))
         return kept
 
-    def show_due(self, at: Moment) -> None:
-        """Make true in the model what takes effect at *at* exactly, as a decision or a record of the past has it."""
+    def show_due(self, at: Moment, *, until: int | None = None) -> None:
+        """Make true in the model what takes effect at *at* exactly, as a decision or a record of the past has it.
+
+        What was recorded after position *until* has to wait.
+        """
         now = Instant.of(at)
         rollback = self._trainer.timeline.due(now)
+        if rollback is not None and until is not None and rollback.position > until:
+            rollback = None
+        last = until if rollback is None else rollback.position
         for change in self._trainer.backlog.due(now):
-            if rollback is None or change.events[0].position < rollback.position:
+            if last is None or change.events[0].position <= last:
                 self._show(change)
         if rollback is not None and self._try(lambda: self._go_back(rollback, at, replayed=True)):
-            self.show_due(at)
+            self.show_due(at, until=until)
 
     def roll_back(self, checkpoint: Checkpoint, mode: RollbackMode, reason: str, at: Moment) -> Rollback | None:
         """Record that the run goes back to *checkpoint*, and go; None if no answer came in time.
@@ -224,6 +238,12 @@ class Fences:
             if not self.closed_because:
                 del self._evicted[0]
 
+    def halt(self, reason: str, at: Moment) -> bool:
+        """Record that the run is trained no further; False if the log did not answer."""
+        command = HaltRun(at=at, reason=reason, timeline=self._rollbacks.shown)
+        self._try(lambda: self.call(self._trainer.halt(command)))
+        return not self.closed_because
+
     def thaw(self, reason: str, at: Moment) -> bool:
         """Record that growth goes on, and let it; False if the log did not answer, and it stays frozen."""
         self._record_freeze(at)
@@ -241,17 +261,21 @@ class Fences:
             self.brake.release(position)
         return position is not None
 
-    def at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
+    def at_epoch(
+        self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int, until: int | None = None
+    ) -> Fence | None:
         """Record the epoch, hear Tamiyo and make her acknowledged decisions true; None if no answer came in time.
 
-        All that is recorded here is of one trace.
+        All that is recorded here is of one trace. What was recorded after position *until* has to wait.
         """
         with span("fence", attributes={"esper.epoch": str(facts.at.epoch), "esper.step": str(facts.at.step)}):
-            return self._at_epoch(facts, offered, run_seed)
+            return self._at_epoch(facts, offered, run_seed, until)
 
-    def _at_epoch(self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int) -> Fence | None:
+    def _at_epoch(
+        self, facts: EpochFacts, offered: Sequence[Candidate], run_seed: int, until: int | None
+    ) -> Fence | None:
         if self._trainer.skips(facts.at.epoch):
-            self.show_due(facts.at)
+            self.show_due(facts.at, until=until)
             return Fence(facts, recorded_before=False, decisions=())
         judge = JudgeEpoch(
             facts=facts,
@@ -260,7 +284,7 @@ class Fences:
             torch_version=str(torch.__version__),
             after_blending=self._growth.after_blending,
         )
-        self.show_due(facts.at)
+        self.show_due(facts.at, until=until)
         self._keep_house(facts.at)
         handover, fence = self._trainer.handover, None
         # In the outbox first: whatever happens to this process or to the log from here on, the epoch is not lost.
@@ -279,7 +303,7 @@ class Fences:
                 handover.put_miss(facts.at, self.closed_because)
             self._loop.spawn(handover.sync())
             return None
-        self.show_due(facts.at)
+        self.show_due(facts.at, until=until)
         return fence
 
     def change(self, seed_id: str, due: Due, at: Moment, actor: str = "kasmina") -> Answer | None:

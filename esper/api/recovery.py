@@ -7,7 +7,7 @@ from torch import Tensor
 
 from actors.timeline import Rollback
 from esper.api.checkpoints import Taken
-from esper.api.errors import KernelLost, NothingToGoBackTo
+from esper.api.errors import KernelLost, NothingToGoBackTo, RunIsHalted
 from esper.api.fences import Fences
 from esper.api.governor import Governor
 from esper.api.rollbacks import Rollbacks
@@ -37,9 +37,10 @@ class Recovery:
         limits: VitalsLimits,
         say: Callable[[str], None],
         *,
+        run_id: str,
         culled: int,
     ) -> None:
-        self._culled = culled
+        self._run_id, self._culled = run_id, culled
         self._governor, self._rollbacks, self._fences = governor, rollbacks, fences
         self._limits, self._say = limits, say
         self._noticed = rollbacks.shown
@@ -66,10 +67,7 @@ class Recovery:
         if not self._limits.governed:
             self._say_once(f"step {at.step}: {panic.reason}; the governor is off")
         elif self._rollbacks.gives_up:
-            self._say_once(
-                f"step {at.step}: {panic.reason}; after {self._limits.rollbacks_in_a_row} rollbacks in a row the "
-                "governor stands down until a checkpoint is sound again: lower the learning rate, or look at the data"
-            )
+            self._halt(f"{panic.reason}, after {self._limits.rollbacks_in_a_row} rollbacks in a row", at)
         else:
             self._go_back(panic, at)
 
@@ -78,12 +76,21 @@ class Recovery:
             checkpoint = self._rollbacks.newest_sound()
             rollback = self._fences.roll_back(checkpoint, MODES["stabilise"], panic.reason, at)
         except (NothingToGoBackTo, *DAMAGED) as damage:
-            self._say_once(f"step {at.step}: {panic.reason}; there is no way back: {damage}")
+            if self._rollbacks.pardoned:
+                self._say_once(f"step {at.step}: {panic.reason}; there is no way back: {damage}")
+            else:
+                self._halt(f"{panic.reason}, and there is no way back: {damage}", at)
             return
         if rollback is None:
             self._say_once(f"step {at.step}: {panic.reason}; the log did not answer, so nothing was changed")
         else:
             self._say(f"step {at.step}: {panic.reason}; {_where(checkpoint)}, and seeds that still grew are culled")
+
+    def _halt(self, reason: str, at: Moment) -> None:
+        if not self._fences.halt(reason, at):
+            self._say_once(f"step {at.step}: {reason}; the log did not answer, so the run is not halted")
+            return
+        raise RunIsHalted(self._run_id, reason)
 
     def by_hand(self, to: str | int | None, mode: RollbackMode, reason: str, at: Moment) -> Outcome:
         """Go back to the checkpoint called *to*; raises as `Rollbacks.named` and `Fences.roll_back` do."""

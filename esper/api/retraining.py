@@ -1,7 +1,7 @@
 """Training a run again with its recorded decisions at their recorded steps, and holding it against the record."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -30,11 +30,14 @@ LOG_WAIT_S = 60.0
 
 
 class Retraining:
-    """What a session that trains a run again has compared so far."""
+    """What a session that trains a run again has compared so far.
 
-    def __init__(self, record: Record, say: Callable[[str], None]) -> None:
+    *positions* are those of the checkpoints, by epoch, in the log that is trained on.
+    """
+
+    def __init__(self, record: Record, positions: Mapping[int, int], say: Callable[[str], None]) -> None:
         self.result: Retrained = record.nothing_compared()
-        self._record, self._say = record, say
+        self._record, self._positions, self._say = record, positions, say
 
     def epoch_ended(self, facts: EpochFacts, model: nn.Module) -> Checkpoint | None:
         """Hold an epoch's facts, and the weights if there was a checkpoint, against the record; return that one.
@@ -54,6 +57,13 @@ class Retraining:
         self._refuse(None if then == now else difference(recorded, "the weights", then, now))
         self._count(digests=1)
         return checkpoint
+
+    def checkpointed(self, epoch: int) -> int | None:
+        """Return the position of the checkpoint at the end of *epoch*; None if there is none.
+
+        What was recorded after it was not true yet when its weights were taken.
+        """
+        return self._positions.get(epoch)
 
     def goes_back_to(self, checkpoint: Checkpoint) -> bool:
         """Whether the run was rolled back to *checkpoint*."""
@@ -106,8 +116,8 @@ def record_of(run: str, real: EventStore, loop: BackgroundLoop) -> Record:
     return record
 
 
-def rehearsal(record: Record, stage: OpenLog) -> None:
-    """Write the run of *record* into the log in memory *stage* as it stood before its first step."""
+def rehearsal(record: Record, stage: OpenLog) -> Mapping[int, int]:
+    """Write the run of *record* into the log in memory *stage*; return where its checkpoints stand there, by epoch."""
     if not isinstance(stage.log, MemoryLog):
         raise AssertionError("a run is trained again in memory only")
-    stage.loop.call(rehearse(record, stage.log.store), LOG_WAIT_S)
+    return stage.loop.call(rehearse(record, stage.log.store), LOG_WAIT_S)

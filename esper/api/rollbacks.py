@@ -97,7 +97,13 @@ class Rollbacks:
     @property
     def gives_up(self) -> bool:
         """Whether going back has been tried often enough without a sound checkpoint since."""
-        return self._trainer.timeline.lineage.in_a_row >= self._script.settings.vitals.rollbacks_in_a_row
+        timeline = self._trainer.timeline
+        return timeline.lineage.in_a_row >= self._script.settings.vitals.rollbacks_in_a_row and not timeline.pardoned
+
+    @property
+    def pardoned(self) -> bool:
+        """Whether somebody has acknowledged a halt since the newest rollback."""
+        return self._trainer.timeline.pardoned
 
     def newest_sound(self) -> Checkpoint:
         """Return the checkpoint to which the governor goes back: if that has just not helped, the one before.

@@ -215,7 +215,8 @@ class Session:
             for found in facts.pressures
             for candidate in candidates(self._growth.slots[found.seed_id].site, found.shape)
         ]
-        fence = self._fences.at_epoch(facts, offered, self._run_seed)
+        until = None if self._retraining is None else self._retraining.checkpointed(facts.at.epoch)
+        fence = self._fences.at_epoch(facts, offered, self._run_seed, until)
         self._recovery.heed_culls(self._growth.culled)
         if fence is None:
             self._say(
@@ -376,6 +377,8 @@ class Session:
         if recorded is not None:
             taken = Taken(recorded, self._checkpoints.copied())
             self._recovery.keep(taken, for_good=retraining.goes_back_to(recorded))
+        # What was done by hand after the checkpoint, before the next step.
+        self._fences.show_due(self.moment())
 
     def _summarised(self) -> RunSummary:
         score = self._evaluation.score()

@@ -74,6 +74,8 @@ EVENTS = Vocabulary(
         run_pb2.GrowthThawed: 1,
         run_pb2.CheckpointExpired: 1,
         run_pb2.KernelsEvicted: 1,
+        run_pb2.RunHalted: 1,
+        run_pb2.HaltAcknowledged: 1,
         seed_pb2.SlotRegistered: 1,
         seed_pb2.SeedGerminated: 1,
         seed_pb2.GateEvaluated: 1,

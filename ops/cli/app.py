@@ -27,6 +27,7 @@ for group, target, summary in (
     (HISTORY, "ops.cli.history:events", "Show what happened in a run, one sentence per event."),
     (HISTORY, "ops.cli.replay:replay", "Show a run as it stood at a position, or verify its whole history."),
     (HISTORY, "ops.cli.why:why", "Walk back from an event to what caused it, with the numbers that decided."),
+    (HISTORY, "ops.cli.acknowledge:acknowledge", "Let a run go on that was halted."),
     (HISTORY, "ops.cli.fork:fork", "Make a new run of a run's past, to go on from there."),
     (TRAINING, "ops.cli.freeze:freeze", "Let nothing grow in a run any more; it trains on."),
     (TRAINING, "ops.cli.freeze:thaw", "Let the growth of a frozen run go on."),

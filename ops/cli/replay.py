@@ -21,8 +21,9 @@ from ops.cli.errors import CommandFailed, UnknownPosition, UnknownRun
 from ops.cli.log import OpenLog, open_log
 from ops.cli.options import DEFAULTS, Options
 from ops.cli.output import print_json, print_line, print_table, say
+from ops.cli.phrases import stage_name
 from ops.cli.retrain import train_again
-from ops.cli.sentences import sentence, stage_name
+from ops.cli.sentences import sentence
 from ops.cli.witness import projections_witness, server_loss
 
 DECIDERS: dict[str, Decider[Any, Any, Any]] = {"run": RUN, "seed": SEED, "policy": POLICY}

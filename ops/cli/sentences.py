@@ -1,6 +1,5 @@
 """One sentence per event type, with the numbers that a person asks for first."""
 
-from collections.abc import Mapping
 from functools import singledispatch
 
 from google.protobuf.message import Message
@@ -13,12 +12,9 @@ from esper.leyline.v1.enums_pb2 import (
     CompileStage,
     CullInitiator,
     DecisionAction,
-    EngineVerdict,
     FieldReportOutcome,
     RollbackMode,
     RollbackTier,
-    SeedLifecycleGate,
-    SeedLifecycleStage,
 )
 from esper.leyline.v1.fabric_pb2 import (
     BreakerStateChanged,
@@ -49,11 +45,13 @@ from esper.leyline.v1.run_pb2 import (
     EpochsSkipped,
     GrowthFrozen,
     GrowthThawed,
+    HaltAcknowledged,
     KernelsEvicted,
     RollbackCompleted,
     RunBranched,
     RunFinished,
     RunForked,
+    RunHalted,
     RunResumed,
     RunRolledBack,
     RunStarted,
@@ -79,9 +77,9 @@ from esper.leyline.v1.seed_pb2 import (
     SlotResetStarted,
     SlotTerminated,
 )
-from esper.leyline.v1.site_pb2 import SiteShape
 from esper.nissa.words import word
 from eventstore.v1.archive_pb2 import LogImported
+from ops.cli.phrases import counted, engine, gate_name, settings, shape_of, shortfall, stage_name
 
 
 @singledispatch
@@ -98,7 +96,7 @@ def sentence(event: Message) -> str:
 def _(event: RunStarted) -> str:
     facts = event.facts
     data = f" on {facts.data}" if facts.data else ""
-    return f"{facts.model_class} with {facts.host_parameters:,} parameters{data}; {_count(len(facts.sites), 'site')}"
+    return f"{facts.model_class} with {facts.host_parameters:,} parameters{data}; {counted(len(facts.sites), 'site')}"
 
 
 @sentence.register
@@ -112,7 +110,7 @@ def _(event: EpochEnded) -> str:
     score = f", score {facts.score:.4f}" if facts.HasField("score") else ", score not measured"
     growing = f" + {facts.growing_parameters:,} growing" if facts.growing_parameters else ""
     return (
-        f"loss {facts.train_loss:.4f}{score} after {_count(facts.steps, 'step')}; "
+        f"loss {facts.train_loss:.4f}{score} after {counted(facts.steps, 'step')}; "
         f"{facts.model_parameters:,} parameters{growing}"
     )
 
@@ -121,7 +119,7 @@ def _(event: EpochEnded) -> str:
 def _(event: CheckpointCommitted) -> str:
     checkpoint = event.checkpoint
     return (
-        f"checkpoint {checkpoint.checkpoint_id[:8]} of {_count(len(checkpoint.seeds), 'seed')}, "
+        f"checkpoint {checkpoint.checkpoint_id[:8]} of {counted(len(checkpoint.seeds), 'seed')}, "
         f"{checkpoint.bytes / 1024:,.0f} KiB, weights {checkpoint.model_sha256[:12]}"
     )
 
@@ -183,7 +181,14 @@ def _(event: GrowthThawed) -> str:
 
 @sentence.register
 def _(event: KernelsEvicted) -> str:
-    return f"{_count(len(event.kernel_ids), 'kernel')}, {event.bytes / 1024:,.1f} KiB, let go of: {event.reason}"
+    return f"{counted(len(event.kernel_ids), 'kernel')}, {event.bytes / 1024:,.1f} KiB, let go of: {event.reason}"
+
+
+@sentence.register
+def _(event: RunHalted | HaltAcknowledged) -> str:
+    if isinstance(event, RunHalted):
+        return f"halted, until somebody acknowledges it: {event.reason}"
+    return f"the halt is acknowledged, and the run may go on: {event.reason}"
 
 
 @sentence.register
@@ -195,7 +200,7 @@ def _(event: SeedRebased) -> str:
 
 @sentence.register
 def _(event: MemoryRebased) -> str:
-    return f"remembers what was remembered then, of {_count(len(event.memory.lives), 'seed')}"
+    return f"remembers what was remembered then, of {counted(len(event.memory.lives), 'seed')}"
 
 
 @sentence.register
@@ -215,17 +220,17 @@ def _(event: SlotRegistered) -> str:
 
 @sentence.register
 def _(event: SeedGerminated) -> str:
-    settings = f" ({_settings(event.parameters)})" if event.parameters else ""
+    chosen = f" ({settings(event.parameters)})" if event.parameters else ""
     generation = f", seed {event.generation} in this slot" if event.generation > 1 else ""
-    return f"{event.blueprint_id}{settings} planted, {_shape(event.shape)}{generation}"
+    return f"{event.blueprint_id}{chosen} planted, {shape_of(event.shape)}{generation}"
 
 
 @sentence.register
 def _(event: GateEvaluated) -> str:
     name = gate_name(event.gate, event.profile)
     if event.passed:
-        return f"{name} passed, {_count(len(event.checks_passed), 'check')}"
-    return f"{name} FAILED: " + "; ".join(_shortfall(event, check) for check in event.checks_failed)
+        return f"{name} passed, {counted(len(event.checks_passed), 'check')}"
+    return f"{name} FAILED: " + "; ".join(shortfall(event, check) for check in event.checks_failed)
 
 
 @sentence.register
@@ -246,7 +251,7 @@ def _(event: SeedTrainingStarted) -> str:
 @sentence.register
 def _(event: SeedBlendingStarted) -> str:
     curve = word(AlphaCurve, event.curve)
-    return f"alpha {event.alpha_from:g} -> {event.alpha_target:g}, {curve} over {_count(event.ramp_steps, 'step')}"
+    return f"alpha {event.alpha_from:g} -> {event.alpha_target:g}, {curve} over {counted(event.ramp_steps, 'step')}"
 
 
 @sentence.register
@@ -327,7 +332,7 @@ def _(event: DecisionWithdrawn) -> str:
 @sentence.register
 def _(event: FieldReportOpened) -> str:
     command = event.command_type.rsplit(".", 1)[-1]
-    return f"report on {command} {event.seed_id} opened for {_count(event.window_epochs, 'epoch')}"
+    return f"report on {command} {event.seed_id} opened for {counted(event.window_epochs, 'epoch')}"
 
 
 @sentence.register
@@ -347,14 +352,14 @@ def _(event: BlueprintRegistered) -> str:
 
 @sentence.register
 def _(event: KernelRequested) -> str:
-    return f"{event.spec.blueprint_id} wanted for {event.seed_id}, {_shape(event.spec.shape)}"
+    return f"{event.spec.blueprint_id} wanted for {event.seed_id}, {shape_of(event.spec.shape)}"
 
 
 @sentence.register
 def _(event: KernelRegistered) -> str:
     return (
         f"{event.spec.blueprint_id} {event.version} is kernel {event.kernel_id[:12]}, "
-        f"{event.bytes / 1024:,.1f} KiB, {_engine(event.verdict, event.fallback_reason)}"
+        f"{event.bytes / 1024:,.1f} KiB, {engine(event.verdict, event.fallback_reason)}"
     )
 
 
@@ -384,7 +389,7 @@ def _(event: KernelCompiled) -> str:
     kernel = event.kernel
     return (
         f"attempt {event.attempt} made kernel {kernel.kernel_id[:12]} in {kernel.compile_ms / 1000:.1f} s, "
-        f"{_engine(kernel.verdict, kernel.fallback_reason)}"
+        f"{engine(kernel.verdict, kernel.fallback_reason)}"
     )
 
 
@@ -397,7 +402,7 @@ def _(event: CompileAttemptFailed) -> str:
 
 @sentence.register
 def _(event: CompileJobQuarantined) -> str:
-    return f"given up after {_count(event.attempts, 'attempt')}: {event.last_reason}"
+    return f"given up after {counted(event.attempts, 'attempt')}: {event.last_reason}"
 
 
 @sentence.register
@@ -410,7 +415,7 @@ def _(event: ActorStarted) -> str:
 def _(event: DeadLetterBuried) -> str:
     letter = event.letter
     what = letter.command_type.rpartition(".")[2] or "a message"
-    tries = _count(letter.deliveries, "try").replace("trys", "tries")
+    tries = counted(letter.deliveries, "try").replace("trys", "tries")
     return f"{what} for {letter.consumer} given up after {tries} ({letter.reason}): {letter.error}"
 
 
@@ -450,46 +455,8 @@ def _(event: EmergenciesCoalesced) -> str:
     return f"{event.count:,} more of {event.reason}, the last: {event.last_detail}"
 
 
-def gate_name(gate: SeedLifecycleGate, profile: str) -> str:
-    """Return a gate's short name: "G2", or "G4 (fossilize)" under a profile other than the strict one."""
-    short = word(SeedLifecycleGate, gate).partition("_")[0].upper()
-    return short if profile in ("", "strict") else f"{short} ({profile})"
-
-
 @sentence.register
 def _(event: LogImported) -> str:
     signed = "" if event.signatures_verified else "; its signatures could not be checked"
     source = f"positions {event.first_position} to {event.last_position} of another log"
     return f"imported {event.subject}: {event.commits} commits, {source} (archive {event.archive_sha256[:12]}){signed}"
-
-
-def stage_name(stage: SeedLifecycleStage) -> str:
-    """Return a stage's name as people write it: "blending"."""
-    return word(SeedLifecycleStage, stage)
-
-
-def _shortfall(event: GateEvaluated, check: str) -> str:
-    if check not in event.inputs:
-        return f"{check} not measured"
-    limit = f" (limit {event.thresholds[check]:g})" if check in event.thresholds else ""
-    return f"{check} {event.inputs[check]:g}{limit}"
-
-
-def _engine(verdict: EngineVerdict, fallback_reason: str) -> str:
-    name = word(EngineVerdict, verdict)
-    return f"runs {name}" + (f" because {fallback_reason}" if fallback_reason else "")
-
-
-def _shape(shape: SiteShape) -> str:
-    def size(sizes: list[int]) -> str:
-        return "x".join(str(part) for part in sizes) or "?"
-
-    return f"{size(list(shape.input_size))} -> {size(list(shape.output_size))}"
-
-
-def _settings(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {values[name]:g}" for name in sorted(values))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

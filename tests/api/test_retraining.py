@@ -16,6 +16,7 @@ from esper.api.logs import OpenLog
 from esper.api.script import Script
 from esper.api.session import Session
 from esper.api.settings import RollbackLimits
+from esper.api.slots import Accepted
 from esper.kasmina.rules.seed import Seed
 from esper.leyline.v1.policy_pb2 import DecisionMissed
 from esper.leyline.v1.run_pb2 import CheckpointCommitted, EpochEnded, RunRolledBack
@@ -25,6 +26,7 @@ from tests.api.scripted_log import (
     AFTER,
     BEFORE,
     FAST,
+    SPAN,
     Run,
     ScriptedLog,
     breaks_while_blending,
@@ -37,6 +39,7 @@ EPOCHS = 8
 EVERY_THIRD = msgspec.structs.replace(FAST, checkpoint_every_epochs=3)
 
 
+PROMISING = {"r_squared": 0.5, "predicted_loss_decrease": 0.1, "best_alpha": 1.0, "probe_gain": 0.1, "rms_ratio": 1.0}
 EACH = msgspec.structs.replace(FAST, checkpoint_every_epochs=1)
 FROM_BLOBS = msgspec.structs.replace(EACH, rollback=RollbackLimits(snapshots=0))
 
@@ -66,12 +69,15 @@ class Again:
     def to(self, epochs: int, each: Callable[["Again"], None] = lambda run: None) -> Retrained:
         assert self.session._retraining is not None
         with self.session:
-            while self.session.epoch < epochs:
-                for x, y in self.data.batches(32):
-                    self.session.step(train_step(self.model, self.optimizer, x, y))
-                    each(self)
-                self.session.end_epoch()
+            self.train(epochs, each)
         return self.session._retraining.result
+
+    def train(self, epochs: int, each: Callable[["Again"], None] = lambda run: None) -> None:
+        while self.session.epoch < epochs:
+            for x, y in self.data.batches(32):
+                self.session.step(train_step(self.model, self.optimizer, x, y))
+                each(self)
+            self.session.end_epoch()
 
 
 def test_a_finished_run_is_trained_again_to_the_same_weights_at_every_checkpoint(log: ScriptedLog):
@@ -115,6 +121,36 @@ def test_a_fork_is_trained_again_as_a_whole(log: ScriptedLog):
     found = Again(log, made.run_id).to(EPOCHS)
     assert found.identical
     assert found.epochs == EPOCHS
+
+
+def by_hand(run: Any) -> None:
+    """Do what is due at the beginning of an epoch, before its first step, and train to its end."""
+    slot, measured = run.session.slots[SPAN], {}
+    if run.session.epoch:
+        measured = {**run.session.facts.seeds[0].measured, **PROMISING}
+    told = {
+        1: lambda: slot.germinate("BP021"),
+        3: lambda: slot.blend(measured, steps=4),
+        5: lambda: slot.shadow(measured),
+        7: lambda: slot.fossilize(measured),
+    }.get(run.session.epoch, lambda: None)()
+    assert told is None or isinstance(told, Accepted)
+    for x, y in run.data.batches(32):
+        run.session.step(train_step(run.model, run.optimizer, x, y))
+    run.session.end_epoch()
+
+
+def test_what_is_done_by_hand_between_two_epochs_is_not_in_the_checkpoint_before_it(log: ScriptedLog):
+    run = Run(log, settings=EACH, controller=None)
+    for _ in range(EPOCHS):
+        by_hand(run)
+    assert run.session.stages[SPAN] == "fossilized"
+    run.end()
+    again = Again(log, settings=EACH, controller=None)
+    with again.session:
+        for _ in range(EPOCHS):
+            by_hand(again)
+    assert again.to(EPOCHS).identical
 
 
 @pytest.mark.parametrize("settings", [EVERY_THIRD, EACH, FROM_BLOBS], ids=["every third", "each", "from blobs"])

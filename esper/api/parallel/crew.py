@@ -21,6 +21,10 @@ from esper.tolaria.encoding import encode
 class Crew(Protocol):
     """The other processes of a training, if there are any."""
 
+    def welcome(self, run_id: str, facts: RunFacts, checkpoint: Checkpoint | None, last: EpochFacts) -> None:
+        """Let them begin where this process is."""
+        ...
+
     def after_step(self) -> None:
         """Let them make the changes that this step's fence has made."""
         ...
@@ -52,6 +56,9 @@ class Crew(Protocol):
 
 class Nobody:
     """No other process."""
+
+    def welcome(self, run_id: str, facts: RunFacts, checkpoint: Checkpoint | None, last: EpochFacts) -> None:
+        """Do nothing."""
 
     def after_step(self) -> None:
         """Do nothing."""

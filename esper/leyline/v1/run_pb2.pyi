@@ -511,3 +511,39 @@ class KernelsEvicted(_message.Message):
     reason: str
     kept_bytes: int
     def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., kernel_ids: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ..., reason: _Optional[str] = ..., kept_bytes: _Optional[int] = ...) -> None: ...
+
+class HaltRun(_message.Message):
+    __slots__ = ("at", "reason", "timeline")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    reason: str
+    timeline: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., timeline: _Optional[int] = ...) -> None: ...
+
+class RunHalted(_message.Message):
+    __slots__ = ("at", "reason", "timeline")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    at: _site_pb2.Moment
+    reason: str
+    timeline: int
+    def __init__(self, at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., reason: _Optional[str] = ..., timeline: _Optional[int] = ...) -> None: ...
+
+class AcknowledgeHalt(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class HaltAcknowledged(_message.Message):
+    __slots__ = ("reason", "at", "timeline")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    at: _site_pb2.Moment
+    timeline: int
+    def __init__(self, reason: _Optional[str] = ..., at: _Optional[_Union[_site_pb2.Moment, _Mapping]] = ..., timeline: _Optional[int] = ...) -> None: ...

@@ -13,6 +13,7 @@ from esper.leyline.v1.run_pb2 import (
     CheckpointExpired,
     EpochEnded,
     EpochFacts,
+    HaltAcknowledged,
     RunRolledBack,
 )
 from esper.tolaria.rules.run import RunEvent
@@ -26,7 +27,7 @@ class Lineage(msgspec.Struct, frozen=True):
 
     A checkpoint comes with the number of epochs it holds; those that have `expired` hold them, too, but nothing can be
     put back from them. `abandoned` are those that a rollback left behind. `in_a_row` counts the
-    stabilising rollbacks since the newest blessed checkpoint.
+    stabilising rollbacks since the newest blessed checkpoint, or since a halt was acknowledged.
     """
 
     epochs: tuple[EpochFacts, ...] = ()
@@ -68,8 +69,14 @@ class Lineage(msgspec.Struct, frozen=True):
                 return replace(self, expired=self.expired | {gone})
             case RunRolledBack():
                 return self._back_at(event)
+            case HaltAcknowledged():
+                return self.pardoned()
             case _:
                 return self
+
+    def pardoned(self) -> "Lineage":
+        """Return the lineage of a run whose rollbacks so far are held against it no more."""
+        return replace(self, in_a_row=0)
 
     def _back_at(self, event: RunRolledBack) -> "Lineage":
         ids = [checkpoint.checkpoint_id for checkpoint, _ in self.checkpoints]

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from esper.leyline.decider import Decider, RuleBroken
 from esper.leyline.v1.enums_pb2 import RollbackMode
 from esper.leyline.v1.run_pb2 import (
+    AcknowledgeHalt,
     ChangeDeferred,
     Checkpoint,
     CheckpointCommitted,
@@ -26,6 +27,8 @@ from esper.leyline.v1.run_pb2 import (
     FreezeGrowth,
     GrowthFrozen,
     GrowthThawed,
+    HaltAcknowledged,
+    HaltRun,
     KernelsEvicted,
     RecordBranch,
     ResumeRun,
@@ -35,6 +38,7 @@ from esper.leyline.v1.run_pb2 import (
     RunFacts,
     RunFinished,
     RunForked,
+    RunHalted,
     RunResumed,
     RunRolledBack,
     RunStarted,
@@ -60,6 +64,8 @@ RunCommand: TypeAlias = (
     | FreezeGrowth
     | ThawGrowth
     | EvictKernels
+    | HaltRun
+    | AcknowledgeHalt
     | FinishRun
 )
 RunEvent: TypeAlias = (
@@ -77,6 +83,8 @@ RunEvent: TypeAlias = (
     | GrowthFrozen
     | GrowthThawed
     | KernelsEvicted
+    | RunHalted
+    | HaltAcknowledged
     | RunFinished
 )
 
@@ -106,6 +114,8 @@ class Run(msgspec.Struct, frozen=True):
     blessed: frozenset[str] = frozenset()
     # Why nothing may grow; empty while it may.
     frozen: str = ""
+    # Why it is trained no further, until that is acknowledged.
+    halted: RunHalted | None = None
 
     @property
     def started(self) -> bool:
@@ -178,15 +188,9 @@ def decide(run: Run, command: RunCommand) -> list[RunEvent]:
         case FreezeGrowth() | ThawGrowth():
             return _froze(run, command)
         case EvictKernels():
-            return [
-                KernelsEvicted(
-                    at=command.at,
-                    kernel_ids=command.kernel_ids,
-                    bytes=command.bytes,
-                    reason=command.reason,
-                    kept_bytes=command.kept_bytes,
-                )
-            ]
+            return [_evicted(command)]
+        case HaltRun() | AcknowledgeHalt():
+            return _halted(run, command)
         case FinishRun(summary=summary):
             _refuse_backwards(run, command, summary.at)
             return [RunFinished(summary=summary)]
@@ -214,6 +218,8 @@ def _refuse_out_of_place(run: Run, command: RunCommand) -> None:
             raise RunRuleBroken(command, "the fork was interrupted before it held all of its history: fork again")
         case _ if run.finished:
             raise RunRuleBroken(command, "this run is finished")
+        case ResumeRun() | EndEpoch() | RollBackRun() if run.halted:
+            raise RunRuleBroken(command, f"this run is halted, and nobody has acknowledged it: {run.halted.reason}")
         case _:
             return
 
@@ -299,6 +305,16 @@ def _expired(run: Run, command: ExpireCheckpoints) -> list[RunEvent]:
     ]
 
 
+def _evicted(command: EvictKernels) -> KernelsEvicted:
+    return KernelsEvicted(
+        at=command.at,
+        kernel_ids=command.kernel_ids,
+        bytes=command.bytes,
+        reason=command.reason,
+        kept_bytes=command.kept_bytes,
+    )
+
+
 def _froze(run: Run, command: FreezeGrowth | ThawGrowth) -> list[RunEvent]:
     match command:
         case FreezeGrowth() if not run.frozen:
@@ -307,6 +323,17 @@ def _froze(run: Run, command: FreezeGrowth | ThawGrowth) -> list[RunEvent]:
             ]
         case ThawGrowth() if run.frozen:
             return [GrowthThawed(at=command.at, reason=command.reason, raised_at_ns=command.raised_at_ns)]
+        case _:
+            return []
+
+
+def _halted(run: Run, command: HaltRun | AcknowledgeHalt) -> list[RunEvent]:
+    match command:
+        case HaltRun() if not run.halted:
+            _refuse_other_timeline(run, command, command.timeline)
+            return [RunHalted(at=command.at, reason=command.reason, timeline=command.timeline)]
+        case AcknowledgeHalt(reason=reason) if run.halted:
+            return [HaltAcknowledged(reason=reason, at=run.halted.at, timeline=run.halted.timeline)]
         case _:
             return []
 
@@ -343,6 +370,10 @@ def evolve(run: Run, event: RunEvent) -> Run:
             return replace(run, frozen=reason)
         case GrowthThawed():
             return replace(run, frozen="")
+        case RunHalted(at=at):
+            return replace(_reached(run, at), halted=event)
+        case HaltAcknowledged():
+            return replace(run, halted=None)
         case RunFinished(summary=summary):
             return replace(_reached(run, summary.at), summary=summary)
         case _:

@@ -22,7 +22,7 @@ class VitalsLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     With `classes`, the loss of a random guess is known (ln classes), and a
     model that falls back to guessing is caught. Where losses lie on a GPU they are looked at every
     `check_every_steps` steps, so that the host does not wait for the device at each; that is how late a panic can be.
-    After `rollbacks_in_a_row` rollbacks without a sound checkpoint between them the governor stands down.
+    After `rollbacks_in_a_row` rollbacks without a sound checkpoint between them the run is halted.
     """
 
     governed: bool = True

@@ -1,15 +1,17 @@
 """Runs that are killed over and over and resumed, beside one that was not; what the log says of each death."""
 
+import json
 import random
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, cycle, islice
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,8 +23,9 @@ from actors.verification import Verified, verify_run
 from esper.api.logs import EMBEDDED, open_named
 from esper.kasmina.rules.seed import SEED
 from esper.leyline.v1.enums_pb2 import SeedLifecycleStage as Stage
-from eventstore.store import EventStore, Recorded
-from tests.journeys.kills import life
+from eventstore.errors import StoreUnavailable
+from eventstore.store import EventStore, Recorded, StreamName
+from tests.journeys.kills import nursery
 from tests.journeys.kills.life import Result
 from tests.journeys.kills.tripwire import CHECKPOINT, COMMIT, RESTORE, RESUME, STEP, Death
 
@@ -45,6 +48,9 @@ DEATHS_OF_A_RUN = (1, 2, 1, 3)
 # A resume is shorter than the life that it goes on with: at most this many of its lines come before a death in it.
 LINES_OF_A_RESUME = 300
 PROCESS_WAIT_S = 600
+ANSWER_WAIT_S, ASKED_AT_MOST = 120, 4
+
+Answer = TypeVar("Answer")
 
 
 class Died(NamedTuple):
@@ -71,6 +77,8 @@ class Campaign:
     def __init__(self, place: Place, results: Path) -> None:
         self._place, self._results = place, results
         self._opened = open_named(EMBEDDED, place)
+        command = [sys.executable, "-m", nursery.__name__]
+        self._nursery = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.unkilled: dict[str, Result] = {}
 
     def __enter__(self) -> "Campaign":
@@ -79,12 +87,14 @@ class Campaign:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._nursery.communicate(timeout=PROCESS_WAIT_S)
         self._opened.close()
 
     def undisturbed(self, host: str) -> Result:
-        """Train a host without a death."""
-        found = self.unkilled[host] = self._to_its_end(host)
-        return found
+        """Train a host without a death, once."""
+        if host not in self.unkilled:
+            self.unkilled[host] = self._to_its_end(host, "--count-lines")
+        return self.unkilled[host]
 
     def trial(self, host: str, deaths: Sequence[Death]) -> Trial:
         """Train a host that dies of each of *deaths*, one after the other, and is resumed after each."""
@@ -97,8 +107,9 @@ class Campaign:
                 break
             died.append(Died(host, death, *self._at_death(run_id)))
         result = result or self._to_its_end(host, *(["--resume", run_id] if run_id else []))
-        assert isinstance(self._asked(verify_run(self._store, result.run_id)), Verified)
-        return Trial(host, result.run_id, tuple(died), result.state == self.unkilled[host].state)
+        ended = result.run_id
+        assert isinstance(self._asked(lambda: verify_run(self._store, ended)), Verified)
+        return Trial(host, ended, tuple(died), result.state == self.unkilled[host].state)
 
     def forked(self, host: str, run_id: str, position: int) -> bool:
         """Fork a run and train the fork to its end; whether it ended as the run did."""
@@ -111,24 +122,31 @@ class Campaign:
 
     def positions(self, run_id: str) -> range:
         """Return the positions between a run's beginning and its end."""
-        events = self._asked(self._store.read_stream(run_stream(run_id)))
+        events = self._read(run_stream(run_id))
         return range(events[0].position, events[-1].position + 1)
 
     @property
     def _store(self) -> EventStore:
         return self._opened.log.store
 
-    def _asked(self, work):  # type: ignore[no-untyped-def]
-        return self._opened.loop.call(work, 120)
+    def _read(self, stream: StreamName) -> Sequence[Recorded]:
+        return self._asked(lambda: self._store.read_stream(stream))
+
+    def _asked(self, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Ask the log, once more if it did not answer: only a machine that is busy beyond measure keeps it silent."""
+        for _ in range(ASKED_AT_MOST - 1):
+            with suppress(StoreUnavailable, TimeoutError):
+                return self._opened.loop.call(work(), ANSWER_WAIT_S)
+        return self._opened.loop.call(work(), ANSWER_WAIT_S)
 
     def _newest(self) -> str:
-        return "".join(self._asked(runs_there(self._store, LATEST)))
+        return "".join(self._asked(lambda: runs_there(self._store, LATEST)))
 
     def _at_death(self, run_id: str) -> tuple[tuple[str, ...], str]:
         if not run_id:
             return ("unknown",) * len(SLOTS), ""
-        slots = [self._asked(self._store.read_stream(seed_stream(run_id, slot))) for slot in SLOTS]
-        events = chain(self._asked(self._store.read_stream(run_stream(run_id))), *slots)
+        slots = [self._read(seed_stream(run_id, slot)) for slot in SLOTS]
+        events = chain(self._read(run_stream(run_id)), *slots)
         last = max(events, key=lambda one: (one.position, one.index))
         return tuple(_stage(stream) for stream in slots), last.event_type.rpartition(".")[2]
 
@@ -139,14 +157,16 @@ class Campaign:
 
     def _lived(self, host: str, *more: str) -> Result | None:
         """Live a host's life in a process of its own; None if it was killed."""
-        file = self._results / "result.json"
+        file, talk = self._results / "result.json", self._results / "talk"
         file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", life.__name__, host, str(self._place.folder), str(file), *more]
-        to = subprocess.PIPE
-        ran = subprocess.run(command, stdout=to, stderr=subprocess.STDOUT, text=True, timeout=PROCESS_WAIT_S)
-        if ran.returncode == -signal.SIGKILL:
+        assert self._nursery.stdin is not None
+        assert self._nursery.stdout is not None
+        self._nursery.stdin.write(json.dumps([str(talk), host, str(self._place.folder), str(file), *more]) + "\n")
+        self._nursery.stdin.flush()
+        code = int(self._nursery.stdout.readline())
+        if code == -signal.SIGKILL:
             return None
-        assert ran.returncode == 0, ran.stdout
+        assert code == 0, talk.read_text()
         return msgspec.json.decode(file.read_bytes(), type=Result)
 
 
@@ -155,9 +175,9 @@ def _stage(events: Sequence[Recorded]) -> str:
     return Stage.Name(seed.stage).removeprefix("SEED_STAGE_").lower()
 
 
-def planned(unkilled: Result, count: int, draw: random.Random, *, first_stage: int) -> list[Death]:
+def planned(unkilled: Result, count: int, draw: random.Random, *, first: int) -> list[Death]:
     """Draw *count* deaths of a host, every stage and every zone in its turn."""
-    stages, zones = cycle(STAGES[first_stage:] + STAGES[:first_stage]), islice(cycle(ZONES), first_stage, None)
+    stages, zones = cycle(STAGES[first:] + STAGES[:first]), islice(cycle(ZONES), first, None)
     return [_drawn(unkilled, zone, next(stages) if zone == STEP else "", draw) for zone in islice(zones, count)]
 
 

@@ -1,6 +1,7 @@
 """A host's life in which its seeds come through every stage and the run goes back twice, as a training script.
 
-python -m tests.journeys.kills.life HOST FOLDER RESULT [--resume RUN | --retrain RUN] [--die ZONE,AFTER,COUNT]
+python -m tests.journeys.kills.life HOST FOLDER RESULT [--resume RUN | --retrain RUN] [--count-lines]
+    [--die ZONE,AFTER,COUNT]
 
 RESULT is written in the end: digests of the weights and of everything else that training would go on from. With --die
 the process kills itself with SIGKILL on its way there.
@@ -9,7 +10,7 @@ the process kills itself with SIGKILL on its way there.
 import argparse
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,7 +26,7 @@ from esper.leyline.canonical import sha256_hex
 from esper.tolaria.checkpoint import model_sha256
 from esper.tolaria.encoding import encode
 from esper.tolaria.random_state import random_state
-from tests.journeys.kills.tripwire import Death, Tripwire
+from tests.journeys.kills.tripwire import STEP, Death, Tripwire
 from tests.journeys.zoo.host import Host
 from tests.journeys.zoo.life import Training, accept, measured
 from tests.journeys.zoo.zoo import ZOO
@@ -50,7 +51,7 @@ PROMISING = {"r_squared": 0.5, "predicted_loss_decrease": 0.1, "best_alpha": 1.0
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What a process came to. `weights` to `scheduler` are digests; `stages` are those in each step it made.
 
-    `lines` are those executed in each zone, from a step to the next.
+    `lines` are those executed in each zone, from a step to the next, if they were counted.
     """
 
     run_id: str
@@ -158,7 +159,7 @@ def drive(session: Session, host: Host) -> None:
             return
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Live the life of the host that the arguments name."""
     parser = argparse.ArgumentParser()
     parser.add_argument("host", choices=ZOO)
@@ -167,10 +168,12 @@ def main() -> None:
     parser.add_argument("--resume")
     parser.add_argument("--retrain")
     parser.add_argument("--die", type=lambda text: Death(*(int(x) if x.isdecimal() else x for x in text.split(","))))
-    chosen = parser.parse_args()
+    parser.add_argument("--count-lines", action="store_true")
+    chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     life = Life(ZOO[chosen.host], chosen.die)
-    life.tripwire.lay()
+    if chosen.count_lines or (chosen.die and chosen.die.zone != STEP):
+        life.tripwire.lay()
     try:
         opened = life.attach(chosen.folder, chosen.resume, chosen.retrain)
     except (NothingToResume, RunFinishedAlready):

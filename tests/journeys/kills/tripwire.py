@@ -72,10 +72,9 @@ class Tripwire:
         self._known: dict[CodeType, Callable[..., Any] | None] = {}
 
     def lay(self) -> None:
-        """Watch this thread and those that are started from here on; nothing is watched for a death between lines."""
-        if self._death is None or self._death.zone != STEP:
-            threading.settrace(self._enter)
-            sys.settrace(self._enter)
+        """Watch this thread and those that are started from here on."""
+        threading.settrace(self._enter)
+        sys.settrace(self._enter)
 
     def before_step(self, steps_done: int) -> None:
         """Note that another optimizer step is under way."""
