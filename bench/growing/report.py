@@ -19,7 +19,7 @@ def report(rows: Sequence[Row], tasks: Mapping[str, Task]) -> str:
         mine = [row for row in rows if row.trial.task == task.name]
         if any(row.role == GROWN for row in mine):
             parts += [
-                f"**{task.name}**: {_described(task)}",
+                f"**{task.name}**: {_described(task, mine)}",
                 _arms(task, mine),
                 _verdict(task, mine),
                 *_regret(task, mine),
@@ -27,11 +27,12 @@ def report(rows: Sequence[Row], tasks: Mapping[str, Task]) -> str:
     return "\n\n".join(parts)
 
 
-def _described(task: Task) -> str:
+def _described(task: Task, rows: Iterable[Row]) -> str:
     unit = "bits per character, smaller is better" if task.bits else "per cent of accuracy, larger is better"
     steps = f"{task.steps_per_epoch} steps each" if task.steps_per_epoch else "the whole training part each"
-    rates = ", ".join(f"{rate:g}" for rate in task.rates)
-    return f"{task.epochs} epochs, {steps}, batches of {task.batch}; rates tried {rates}; {unit}."
+    tried = sorted({row.trial.rate for row in rows if row.role == TUNING})
+    rates = f"rates tried {', '.join(f'{rate:g}' for rate in tried)}" if tried else "one rate for all, nothing tuned"
+    return f"{task.epochs} epochs, {steps}, batches of {task.batch}; {rates}; {unit}."
 
 
 def _arms(task: Task, rows: Iterable[Row]) -> str:
