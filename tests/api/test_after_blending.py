@@ -70,7 +70,7 @@ def test_a_seed_that_is_to_be_frozen_learns_until_its_probation_and_never_again(
     assert any(own.grad is not None for own in run.model[0].parameters())
 
 
-@pytest.mark.parametrize("policy", ["coadapt", "freeze"])
+@pytest.mark.parametrize("policy", ["coadapt", pytest.param("freeze", marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_to_the_same_weights(log: ScriptedLog, tmp_path: Path, policy: str):
     chosen = settings(policy)
     unkilled = Run(ScriptedLog(tmp_path / "unkilled", log.loop), settings=chosen).to(END).end()
@@ -81,8 +81,15 @@ def test_a_killed_run_goes_on_to_the_same_weights(log: ScriptedLog, tmp_path: Pa
     assert Again(log, settings=chosen).to(END).identical
 
 
-@pytest.mark.parametrize(("policy", "then"), [("freeze", BLENDING), ("coadapt", KEPT)])
-@pytest.mark.parametrize("snapshots", [5, 0], ids=["fast", "full"])
+@pytest.mark.parametrize(
+    ("policy", "then", "snapshots"),
+    [
+        ("freeze", BLENDING, 5),
+        ("coadapt", KEPT, 0),
+        pytest.param("freeze", BLENDING, 0, marks=pytest.mark.slow),
+        pytest.param("coadapt", KEPT, 5, marks=pytest.mark.slow),
+    ],
+)
 def test_a_rollback_brings_back_what_it_was(log: ScriptedLog, policy: str, then: int, snapshots: int):
     limits = msgspec.structs.replace(FAST.rollback, snapshots=snapshots)
     run = Run(log, settings=msgspec.structs.replace(settings(policy), rollback=limits)).to(then)
@@ -107,7 +114,7 @@ def test_a_stabilising_rollback_clears_the_moments_of_a_seed_that_co_adapts(log:
     assert not alike(copies(kept(run)), before)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", ["freeze", *(pytest.param(one, marks=pytest.mark.slow) for one in POLICIES[:2])])
 def test_a_loaded_model_and_a_baked_one_know_it(log: ScriptedLog, tmp_path: Path, policy: str):
     run = Run(log, settings=settings(policy)).to(KEPT)
     model = loaded(log, nn.Sequential(nn.Linear(64, 2), nn.Tanh(), nn.Linear(2, 10)))

@@ -43,7 +43,7 @@ def grown(slot: Slot, stage: str) -> Slot:
     return slot
 
 
-@pytest.fixture(params=SITES)
+@pytest.fixture(params=["span", pytest.param("block", marks=pytest.mark.slow)])
 def model(request: pytest.FixtureRequest) -> Host:
     torch.manual_seed(2)
     model = Host()
