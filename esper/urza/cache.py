@@ -65,7 +65,11 @@ class KernelCache:
         self.misses += 1
         bundle = read()
         self._kept[kernel_id] = _Kept(bundle)
-        self._evict(self._too_many(kernel_id), CAPACITY)
+        chosen = self._too_many(kernel_id)
+        if kernel_id in chosen:
+            # It was never at hand: nothing is let go of with it.
+            del self._kept[kernel_id]
+        self._evict([each for each in chosen if each != kernel_id], CAPACITY)
         return bundle
 
     def new_epoch(self) -> None:
