@@ -69,7 +69,11 @@ class KernelCache:
             return
         self.misses += 1
         self._kept[kernel_id] = _Kept(bundle)
-        self._evict(self._too_many(kernel_id), CAPACITY)
+        chosen = self._too_many(kernel_id)
+        if kernel_id in chosen:
+            # It was never at hand: nothing is let go of with it.
+            del self._kept[kernel_id]
+        self._evict([each for each in chosen if each != kernel_id], CAPACITY)
 
     def new_epoch(self) -> None:
         """Let go of what no seed has grown from for as many epochs as the limit says."""

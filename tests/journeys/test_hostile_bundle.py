@@ -13,6 +13,7 @@ from actors.dispatch import dispatch
 from actors.ids import derived_id
 from actors.streams import kernel_stream
 from esper.api.session import Session
+from esper.api.settings import KernelLimits
 from esper.api.slots import Accepted
 from esper.leyline.v1.kernel_pb2 import KernelRegistered, RegisterKernel
 from esper.leyline.v1.seed_pb2 import KernelAttachFailed, SeedCulled
@@ -97,6 +98,8 @@ def test_no_bad_bundle_is_ever_planted(works: Works, tmp_path: Path):
         log=works.server.url,
         folder=works.place.folder,
         controller=None,
+        # Each seed's kernel is read again, although it is one and the same.
+        settings=esper.GrowthSettings(kernels=KernelLimits(cache_kernels=0)),
         say=lambda _: None,
     ) as session:
         session.observe(digits().train_x[:8])

@@ -44,7 +44,13 @@ def test_what_seeds_grow_from_stays_and_the_newest_is_not_kept_if_nothing_else_c
     cache = cache_of(attached="abc")
     filled(cache, bundle, "abcd")
     assert cache.kernel_ids == ("a", "b", "c")
-    assert [gone.kernel_ids for gone in cache.evictions()] == [("d",)]
+    assert cache.evictions() == []
+
+
+def test_a_cache_without_room_reads_every_time(bundle: OpenedBundle):
+    cache = cache_of(limit_count=0)
+    assert filled(cache, bundle, "aa").read == ["a", "a"]
+    assert (cache.kernel_ids, cache.evictions()) == ((), [])
 
 
 def test_the_number_of_kernels_is_bounded_too(bundle: OpenedBundle):
