@@ -57,6 +57,7 @@ def tell(trial: Trial) -> None:
     say(f"{trial.host}: run {trial.run_id} identical: {trial.identical}")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_that_dies_three_times_ends_as_one_that_does_not(campaign: Campaign):
     assert all(trial.identical for trial in killed(campaign, {"lstm": 3}))
