@@ -112,7 +112,7 @@ def _regret(task: Task, rows: Sequence[Row]) -> list[str]:
         row.outcome.cpu_s for row in rows if row.role == TUNING and row.trial.arm == "static" and row.trial.width
     )
     lines = [
-        f"Regret against the best static width in hindsight ({len(seeds)} seeds), each width tuned and given the CPU "
+        f"Regret against the best static width in hindsight ({len(seeds)} run each), each tuned and given the CPU "
         f"seconds that growing took; to find that width and its rate took {spent:.0f} CPU seconds more:",
         "",
         "| net | test | regret | epochs | CPU s |",
