@@ -10,7 +10,7 @@ from esper.karn.admission import admit
 from esper.karn.builders import build
 from esper.karn.catalogue import CATALOGUE, descriptor
 from esper.karn.counting import parameter_count
-from esper.karn.errors import ParameterRefused, ShapeUnsupported
+from esper.karn.errors import ParameterRefused, SandboxOnly, ShapeUnsupported
 from esper.kasmina.isolation import shared_parameters, violations
 from esper.kasmina.rules.blend import adds
 from esper.kasmina.rules.seed import Seed
@@ -59,6 +59,8 @@ def sanity(command: GerminateSeed) -> dict[str, float]:
         return evidence
     try:
         admit(command.blueprint_id, command.parameters, command.shape)
+    except SandboxOnly:
+        return evidence | {"blueprint_known": 0.0}
     except ParameterRefused:
         return evidence | {"kind_supported": 1.0, "parameters_in_bounds": 0.0}
     except ShapeUnsupported:

@@ -89,10 +89,12 @@ class SlotHandle:
         has it. *blend* are the mode's numbers: `channel_shares`, or `steepness`, `threshold`, `lowest`, `highest`.
 
         Raises:
-            BlueprintRefused: no such blueprint, or a parameter outside its bounds.
+            BlueprintRefused: no such blueprint (an id may name its version, "BP021@1.0.0"), a parameter outside its
+                bounds, or an adversarial one.
             ValueError: no such mode, or a number that it does not have.
         """
         described = descriptor(blueprint_id)
+        blueprint_id = described.blueprint_id
         chosen = effective_parameters(blueprint_id, parameters)
         shape = self._slot.shape
         if self.seed_id in self._growth.unusable:

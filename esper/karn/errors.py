@@ -2,8 +2,11 @@
 
 BlueprintRefused
 ├── UnknownBlueprint     no blueprint of that id in the catalogue
+├── VersionUnknown       the catalogue holds another version of it
+├── SandboxOnly          it was built to do harm: only the sandbox's process builds it
 ├── ParameterRefused     a parameter that the blueprint does not declare, or a value outside its bounds
 └── ShapeUnsupported     the blueprint has no module for that input and output
+SandboxDied              the sandbox's process is gone
 """
 
 
@@ -17,6 +20,25 @@ class UnknownBlueprint(BlueprintRefused):
     def __init__(self, blueprint_id: str, known: tuple[str, ...]) -> None:
         self.blueprint_id, self.known = blueprint_id, known
         super().__init__(f"no blueprint {blueprint_id!r}: the catalogue holds {', '.join(known)}")
+
+
+class VersionUnknown(BlueprintRefused):
+    """The catalogue holds another version of that blueprint."""
+
+    def __init__(self, blueprint_id: str, wanted: str, held: str) -> None:
+        self.blueprint_id, self.wanted, self.held = blueprint_id, wanted, held
+        super().__init__(f"no {blueprint_id}@{wanted}: this installation has {blueprint_id}@{held}")
+
+
+class SandboxOnly(BlueprintRefused):
+    """The blueprint was built to do harm, and this process is not the sandbox's."""
+
+    def __init__(self, blueprint_id: str, name: str) -> None:
+        self.blueprint_id, self.name = blueprint_id, name
+        super().__init__(
+            f"{blueprint_id} ({name}) is adversarial: it is never grown, and runs in the sandbox alone "
+            "(`esper.karn.sandbox.examining`)"
+        )
 
 
 class ParameterRefused(BlueprintRefused):
@@ -33,3 +55,11 @@ class ShapeUnsupported(BlueprintRefused):
     def __init__(self, blueprint_id: str, route: str, why: str) -> None:
         self.blueprint_id, self.route, self.why = blueprint_id, route, why
         super().__init__(f"{blueprint_id} cannot map {route}: {why}")
+
+
+class SandboxDied(Exception):
+    """The process that examines blueprints is gone; nothing is known about the one that was asked for."""
+
+    def __init__(self, blueprint_id: str) -> None:
+        self.blueprint_id = blueprint_id
+        super().__init__(f"the sandbox died before it could examine {blueprint_id}: open a new one")
