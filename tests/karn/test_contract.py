@@ -218,9 +218,8 @@ def _lived(module: nn.Module, where: SiteShape) -> list[Tensor]:
         features = (inputs(where, seed=step) * 0.01).requires_grad_()
         output = seeded(module, features)
         output.square().sum().mul(1e4).backward()
-        assert features.grad is not None
-        found += [output.detach(), features.grad]
-        found += [own.grad.clone() for own in module.parameters() if own.grad is not None]
+        learning = (features, *module.parameters())
+        found += [output.detach(), *(own.grad.clone() for own in learning if own.grad is not None)]
     return [*found, *module.buffers()]
 
 

@@ -87,6 +87,7 @@ ROWS = (
         risk=0.2,
         stage=1,
         spans=True,
+        traits=Traits(note="at one site it is the function that BP-PROJ-IA3 is"),
     ),
     blueprint(
         "BP009",
@@ -122,7 +123,7 @@ ROWS = (
     blueprint(
         "BP012",
         "layer_scaling",
-        "One factor per channel, one at birth; `scale` says how fast it moves.",
+        "One factor per channel, one at birth and never further from it than `scale`.",
         kinds=ANY,
         blend_mode=BLEND_MODE_CONVEX,
         risk=0.3,

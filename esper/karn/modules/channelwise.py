@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
 from esper.karn.modules.layers import ChannelGain, Grown, entrance, projection
@@ -34,16 +35,19 @@ class MixedActivation(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """BP012 (after Touvron et al. 2021): x (1 + scale g), so that `scale` says how fast the channels' gains move."""
+    """BP012 (after Touvron et al. 2021): x (1 + scale tanh(g)), a factor per channel, one at birth.
+
+    It is never further from one than `scale`.
+    """
 
     def __init__(self, way: Route, *, scale: float) -> None:
         super().__init__()
         self.scale = scale
-        self.gain = ChannelGain(way.channels_out, way.output_kind)
+        self.layer = ChannelGain(way.channels_out, way.output_kind)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return what replaces the host's features."""
-        return features + self.gain(features * self.scale)
+        return features * (torch.tanh(self.layer.gain) * self.scale + 1.0)
 
 
 class InfusedGain(Grown):
