@@ -42,6 +42,7 @@ def test_their_code_cannot_be_imported_here():
         import esper.karn.sandbox.harmful  # noqa: F401
 
 
+@pytest.mark.slow
 def test_nor_in_a_program_of_the_users():
     program = "import esper.karn.sandbox.harmful"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
