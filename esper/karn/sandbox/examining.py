@@ -13,6 +13,7 @@ from esper.karn.catalogue import descriptor
 from esper.karn.errors import SandboxDied
 from esper.karn.parameters import within_bounds
 from esper.karn.sandbox.findings import Examination, Order
+from esper.leyline.canonical import canonical_bytes
 from esper.leyline.v1.site_pb2 import SiteShape
 
 LIMIT_S = 10.0
@@ -47,7 +48,7 @@ class Sandbox:
         order = Order(
             blueprint_id=blueprint_id,
             parameters=chosen,
-            shape=shape.SerializeToString(deterministic=True).hex(),
+            shape=canonical_bytes(shape).hex(),
             init_seed=init_seed,
             limit_s=limit_s,
             memory_mib=memory_mib,
