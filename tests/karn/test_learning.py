@@ -58,7 +58,7 @@ CASES = [
 @pytest.mark.parametrize(("blueprint_id", "kind"), CASES)
 def test_its_loss_falls(blueprint_id: str, kind: str):
     losses = learned(blueprint_id, SITES[kind], kind)
-    assert losses == [] or losses[-1] < 0.99 * losses[0]
+    assert losses == [] or losses[-1] < 0.995 * losses[0]
 
 
 def learned(blueprint_id: str, where: SiteShape, kind: str) -> list[float]:
