@@ -34,8 +34,9 @@ async def run_librarian(log: Log, place: Place, clock: Clock | None = None) -> N
     clock = clock or SystemClock()
     epoch = await begin_epoch(log.store, "urza", durable=log.durable, clock=clock)
     librarian = Librarian(log, place, clock, epoch)
-    await librarian.list_blueprints()
     async with asyncio.TaskGroup() as group:
+        # Beside the others: kernels need not wait until the whole catalogue is written down.
+        group.create_task(librarian.list_blueprints())
         group.create_task(librarian.answer_requests())
         group.create_task(librarian.register_compiled())
 

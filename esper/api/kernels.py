@@ -9,7 +9,7 @@ from actors.place import Place
 from esper.karn.builders import build
 from esper.karn.catalogue import descriptor, known
 from esper.karn.counting import parameter_count
-from esper.karn.errors import BlueprintRefused, ParameterRefused, UnknownBlueprint
+from esper.karn.errors import BlueprintRefused, ParameterRefused, SandboxOnly, UnknownBlueprint
 from esper.karn.own import is_own, registered
 from esper.kasmina.isolation import shared_parameters, violations
 from esper.kasmina.rules.blend import adds
@@ -84,6 +84,8 @@ def sanity(command: GerminateSeed) -> dict[str, float]:
         return evidence
     try:
         parameter_count(command.blueprint_id, command.parameters, command.shape)
+    except SandboxOnly:
+        return evidence | {"blueprint_known": 0.0}
     except ParameterRefused:
         return evidence | {"kind_supported": 1.0, "parameters_in_bounds": 0.0}
     except BlueprintRefused:

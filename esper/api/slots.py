@@ -94,10 +94,12 @@ class SlotHandle:
         *after_blending* is "share", "coadapt" or "freeze"; without one, as the settings have it.
 
         Raises:
-            BlueprintRefused: no such blueprint, a parameter outside its bounds, or an own one whose builder fails here.
+            BlueprintRefused: no such blueprint (an id may name its version, "BP021@1.0.0"), a parameter outside its
+                bounds, an adversarial one, or an own one whose builder fails here.
             ValueError: no such mode or policy, or a number that the mode does not have.
         """
         described = descriptor(blueprint_id)
+        blueprint_id = described.blueprint_id
         chosen = effective_parameters(blueprint_id, parameters)
         shape, growth = self._slot.shape, self._growth
         policy = _named(AfterBlending, "AFTER_BLENDING_", after_blending) if after_blending else growth.after_blending

@@ -8,6 +8,8 @@ from esper.karn.parameters import effective_parameters
 from esper.karn.route import Route, route
 from esper.leyline.v1.site_pb2 import SiteShape
 
+FEATURE_PYRAMID = "BP027"
+
 
 def admit(blueprint_id: str, parameters: Mapping[str, float], shape: SiteShape) -> tuple[dict[str, float], Route]:
     """Return all parameters with their values, and the way from input to output, or refuse before anything is built.
@@ -22,4 +24,7 @@ def admit(blueprint_id: str, parameters: Mapping[str, float], shape: SiteShape) 
     if blueprint_id == catalogue.SQUEEZE_EXCITATION and chosen["reduction"] > way.channels_out:
         why = f"there are only {way.channels_out} channels to squeeze"
         raise ParameterRefused(blueprint_id, "reduction", chosen["reduction"], why)
+    if blueprint_id == FEATURE_PYRAMID and min(way.grid_in) < 2 ** (int(chosen["levels"]) - 1):
+        why = f"a side has only {min(way.grid_in)} positions to halve"
+        raise ParameterRefused(blueprint_id, "levels", chosen["levels"], why)
     return chosen, way

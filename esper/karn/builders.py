@@ -1,5 +1,6 @@
 """Building a module from a blueprint's id and parameters: the only way that grown modules come into being."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -7,10 +8,11 @@ from torch import Tensor, nn
 
 from esper.karn import catalogue
 from esper.karn.admission import admit
+from esper.karn.modules.constructors import CONSTRUCTORS
 from esper.karn.modules.depthwise import depthwise_separable
 from esper.karn.modules.excitation import ImageExcitation, SequenceExcitation, excitation
 from esper.karn.modules.feedforward import GatedFeedForward
-from esper.karn.modules.layers import ChannelGain
+from esper.karn.modules.layers import ChannelGain, Grown
 from esper.karn.modules.normalisation import mixed_norm
 from esper.karn.modules.projections import LinearProjection, LowRankAdapter
 from esper.karn.modules.residual import ImageToVectorBlocks, ResidualBlocks, residual_blocks
@@ -65,6 +67,7 @@ _BUILDERS: Mapping[str, Callable[[Route, _Chosen], nn.Module]] = {
     catalogue.SQUEEZE_EXCITATION: _excitation,
     catalogue.GATED_FEEDFORWARD: _feedforward,
     catalogue.LOW_RANK: _low_rank,
+    **CONSTRUCTORS,
 }
 
 
@@ -94,15 +97,23 @@ def _initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Give every parameter its first value, in the order of `named_parameters`."""
     zero = {id(parameter) for parameter in _zero_at_birth(module)}
     for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.reset_running_stats()
         for name, parameter in layer.named_parameters(recurse=False):
             if id(parameter) in zero:
                 nn.init.zeros_(parameter)
-            elif isinstance(layer, nn.LayerNorm | nn.GroupNorm):
+            elif isinstance(layer, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm1d | nn.BatchNorm2d):
                 nn.init.constant_(parameter, 1.0 if name == "weight" else 0.0)
             elif isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
                 _draw(parameter, layer.weight, generator)
+            elif isinstance(layer, Grown):
+                # Overwritten by `draw`; a parameter that it forgets shows at once.
+                nn.init.constant_(parameter, math.nan)
             else:
                 raise AssertionError(f"no first value for {type(layer).__name__}.{name}")
+    for layer in module.modules():
+        if isinstance(layer, Grown):
+            layer.draw(generator)
     if isinstance(module, LinearProjection):
         _draw_orthogonal(module.projection.weight, module.scale, generator)
 
@@ -121,6 +132,8 @@ def _zero_at_birth(module: nn.Module) -> Iterator[Tensor]:
                 yield from layer.excite.parameters()
             case ResidualBlocks() | ImageToVectorBlocks():
                 yield from layer.last_maps()
+            case Grown():
+                yield from layer.zero_at_birth()
             case _:
                 pass
 

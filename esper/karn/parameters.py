@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 
 from esper.karn.catalogue import descriptor
-from esper.karn.errors import ParameterRefused
+from esper.karn.errors import ParameterRefused, SandboxOnly
+from esper.leyline.v1.blueprint_pb2 import BlueprintDescriptor
 
 
 def effective_parameters(blueprint_id: str, parameters: Mapping[str, float]) -> dict[str, float]:
@@ -12,9 +13,18 @@ def effective_parameters(blueprint_id: str, parameters: Mapping[str, float]) -> 
 
     Raises:
         UnknownBlueprint: the catalogue holds no such blueprint.
+        SandboxOnly: it is adversarial.
         ParameterRefused: a name that the blueprint does not declare, or a value that it does not allow.
     """
-    allowed = descriptor(blueprint_id).allowed_parameters
+    described = descriptor(blueprint_id)
+    if described.quarantine_only:
+        raise SandboxOnly(blueprint_id, described.name)
+    return within_bounds(described, parameters)
+
+
+def within_bounds(described: BlueprintDescriptor, parameters: Mapping[str, float]) -> dict[str, float]:
+    """Return *parameters* with the defaults of those left out; raises `ParameterRefused`."""
+    blueprint_id, allowed = described.blueprint_id, described.allowed_parameters
     for name, value in parameters.items():
         if name not in allowed:
             declared = ", ".join(sorted(allowed)) or "none"

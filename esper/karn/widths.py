@@ -12,6 +12,12 @@ BLOCK_GRID = 8
 # ... and to at most this many before their features are laid out for the last linear map.
 HEAD_GRID = 4
 NARROWEST_BLOCK = 8
+# A vector as a graph: so many groups of its channels.
+VECTOR_NODES = 4
+# How many experts come with a part that needs some and is grown alone.
+COMPANIONS = 4
+# The side of the windows of hierarchical attention.
+WINDOW = 8
 
 
 def hidden_width(channels: int, multiple: float) -> int:
@@ -50,3 +56,28 @@ class BlockWidths(msgspec.Struct, frozen=True, kw_only=True):
             width, head = max(NARROWEST_BLOCK, way.channels_out), tuple(min(HEAD_GRID, cells) for cells in inner)
         taps = math.prod(step + 2 for step in stride)
         return cls(width=width, stem_stride=stride, stem_fan_in=taps * way.channels_in, head_grid=head)
+
+
+def padded(channels: int, parts: int) -> int:
+    """Return *channels*, or the next multiple of *parts*, so that every one of the parts has a width of its own."""
+    return parts * math.ceil(channels / parts)
+
+
+def even_heads(channels: int, heads: int) -> int:
+    """Return the least width at which each of *heads* heads has an even number of features, as rotations need."""
+    return padded(channels, 2 * heads)
+
+
+def halved(grid: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the next coarser grid: half as many positions a side, rounded up."""
+    return tuple(math.ceil(extent / 2) for extent in grid)
+
+
+def seats(positions: int, experts: int, capacity: float) -> int:
+    """Return how many positions one expert takes when each position goes to two; *capacity* 1 is a fair share."""
+    return min(positions, math.ceil(capacity * 2 * positions / experts))
+
+
+def pyramid_width(channels: int) -> int:
+    """Return how wide the rows of a feature pyramid are."""
+    return math.ceil(channels / 4)

@@ -1,6 +1,6 @@
 """The exported graph of a module, and the guard that torch.export found to hold for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -24,6 +24,11 @@ class Exported(msgspec.Struct, frozen=True):
     graph: bytes
 
     @property
+    def remembers(self) -> bool:
+        """Whether the module keeps something from call to call, as running means."""
+        return bool(self.guard.buffers)
+
+    @property
     def computes(self) -> bool:
         """Whether the graph does anything at all."""
         return any(node.op == "call_function" for node in self.program.graph.nodes)
@@ -32,15 +37,21 @@ class Exported(msgspec.Struct, frozen=True):
 def export_module(module: nn.Module, shape: SiteShape) -> Exported:
     """Export *module* for any batch from 1 to `LARGEST_BATCH`.
 
+    One that keeps something from call to call is exported as it evaluates, where it only reads that.
+
     Raises:
         ForgeFailed: `export`; the module holds something that a graph cannot.
     """
     example = torch.zeros((_EXPORT_BATCH, *shape.input_size), dtype=getattr(torch, shape.dtype))
     sizes = ({0: Dim("batch", min=1, max=LARGEST_BATCH)},)
+    training = module.training
+    module.train(training and not any(True for _ in module.buffers()))
     try:
         program = export(module, (example,), dynamic_shapes=sizes)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise ForgeFailed("export", f"{type(error).__name__}: {error}") from error
+    finally:
+        module.train(training)
     return Exported(program, _guard(program, module), _graph_text(program))
 
 
@@ -54,12 +65,14 @@ def _guard(program: ExportedProgram, module: nn.Module) -> Guard:
     return Guard(
         inputs=tuple(_tensor_guard(nodes[name], names) for name in signature.user_inputs if isinstance(name, str)),
         outputs=tuple(_tensor_guard(nodes[name], names) for name in signature.user_outputs if isinstance(name, str)),
-        parameters=tuple(
-            ParameterGuard(name, tuple(parameter.shape), _dtype(parameter))
-            for name, parameter in module.named_parameters()
-        ),
+        parameters=_tensors(module.named_parameters()),
+        buffers=_tensors(module.named_buffers()),
         ranges={BATCH: next(iter(ranges.values()))},
     )
+
+
+def _tensors(named: Iterable[tuple[str, Tensor]]) -> tuple[ParameterGuard, ...]:
+    return tuple(ParameterGuard(name, tuple(tensor.shape), _dtype(tensor)) for name, tensor in named)
 
 
 def _tensor_guard(node: Node, names: dict[str, str]) -> TensorGuard:

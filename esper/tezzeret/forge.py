@@ -127,6 +127,9 @@ class Attempt:
             if not exported.computes:
                 note.detail = "nothing to compile"
                 return None
+            if exported.remembers:
+                self._fallback = note.detail = "compile: it keeps running statistics, which compiled code would not"
+                return None
             try:
                 return compile_exported(exported)
             except COMPILER_FAILURES as error:

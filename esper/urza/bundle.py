@@ -88,7 +88,7 @@ def unpack(kernel_id: str, fetch: Fetch, verify: Verify) -> OpenedBundle:
     if guard_digest(guard) != manifest.guard_digest:
         raise BundleRefused("guard_mismatch", "the guard is not the one that the manifest names")
     check_shape(guard, spec.shape)
-    check_weights(parts[WEIGHTS], guard.parameters)
+    check_weights(parts[WEIGHTS], (*guard.parameters, *guard.buffers))
     total = len(page) + len(manifest_bytes) + sum(map(len, parts.values()))
     return OpenedBundle(kernel_id, manifest, spec, guard, parts[WEIGHTS], total)
 

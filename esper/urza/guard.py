@@ -12,6 +12,7 @@ from esper.urza.errors import BundleRefused
 BATCH = "d0"
 # Every kernel takes any batch from 1 to this.
 LARGEST_BATCH = 65_536
+_NO_BUFFERS = b',"buffers":[]}'
 
 
 class TensorGuard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +33,8 @@ class ParameterGuard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Guard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What torch.export found to hold for every call; `ranges` bounds the varying dimensions, both ends included.
 
-    It binds no device and no strides: the eager callable that is served runs on any.
+    It binds no device and no strides: the eager callable that is served runs on any. `buffers` are the tensors that
+    the module keeps and does not learn, as running means; a guard without any is written without them.
     """
 
     schema: int = 1
@@ -40,6 +42,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     outputs: tuple[TensorGuard, ...]
     parameters: tuple[ParameterGuard, ...]
     ranges: dict[str, tuple[int, int]]
+    buffers: tuple[ParameterGuard, ...] = ()
 
     @property
     def parameter_count(self) -> int:
@@ -65,7 +68,8 @@ class TensorLike(Protocol):
 
 def guard_bytes(guard: Guard) -> bytes:
     """Return the one byte string that stands for *guard*."""
-    return msgspec.json.encode(guard, order="deterministic")
+    data = msgspec.json.encode(guard, order="deterministic")
+    return data if guard.buffers else data.removesuffix(_NO_BUFFERS) + b"}"
 
 
 def guard_digest(guard: Guard) -> str:

@@ -9,7 +9,7 @@ from safetensors import deserialize as _deserialize  # pyright: ignore[reportUnk
 from esper.urza.errors import BundleRefused
 from esper.urza.guard import ParameterGuard
 
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
 
 
 class _Entry(TypedDict):

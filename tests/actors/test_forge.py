@@ -22,7 +22,7 @@ from esper.karn.catalogue import CATALOGUE
 from esper.leyline.canonical import canonical_bytes
 from esper.leyline.registry import COMMANDS, EVENTS
 from esper.leyline.v1.blueprint_pb2 import BlueprintRegistered
-from esper.leyline.v1.enums_pb2 import BLEND_MODE_RESIDUAL, CompileStage, EngineVerdict
+from esper.leyline.v1.enums_pb2 import BLEND_MODE_CONVEX, BLEND_MODE_RESIDUAL, CompileStage, EngineVerdict
 from esper.leyline.v1.job_pb2 import CompileAttemptFailed, CompileStageCompleted, KernelCompiled
 from esper.leyline.v1.kernel_pb2 import KernelRegistered, KernelRejected
 from esper.tezzeret.outcome import SPEC_FILE, Forged, NotForged
@@ -32,7 +32,7 @@ from eventstore.oona.server import LocalServer
 from eventstore.store import Recorded, StreamName
 from tests.actors.workshop import MemoryLog, answers, job_stream, kernel_spec, kernel_stream, request
 
-FEEDFORWARD, IDENTITY, LOW_RANK = "BP021", "BP001", "BP-PROJ-LoRA-64"
+FEEDFORWARD, IDENTITY, LOW_RANK, BATCH_NORM = "BP021", "BP001", "BP-PROJ-LoRA-64", "BP006"
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +113,25 @@ async def test_what_cannot_be_built_is_tried_twice_and_rejected(place: Place):
     assert [event.descriptor for event in blueprints] == list(CATALOGUE.values())
 
 
-async def test_a_kernel_without_parameters_is_served_eagerly(place: Place):
-    spec = kernel_spec(IDENTITY)
+async def test_kernels_that_cannot_be_compiled_are_served_eagerly_and_harmful_ones_not_at_all(place: Place):
+    identity, batch_norm, endless = specs = [kernel_spec(name) for name in (IDENTITY, BATCH_NORM, "BP046")]
     async with workshop(place) as log:
-        await request(log.bus, spec)
-        (answer,) = (await answers(log.store, [spec])).values()
-    assert isinstance(answer.event, KernelRegistered)
-    assert answer.event.verdict == EngineVerdict.ENGINE_VERDICT_EAGER
-    assert not answer.event.eager_fallback
+        for spec in specs:
+            await request(log.bus, spec)
+        found = await answers(log.store, specs)
+        job = [recorded.event for recorded in await log.store.read_stream(job_stream(endless))]
+    plain, remembering = (found[kernel_stream(spec)].event for spec in (identity, batch_norm))
+    assert isinstance(plain, KernelRegistered)
+    assert isinstance(remembering, KernelRegistered)
+    assert plain.verdict == remembering.verdict == EngineVerdict.ENGINE_VERDICT_EAGER
+    assert not plain.eager_fallback
+    assert "running statistics" in remembering.fallback_reason
+    fetch, verify = fetch_from(place.blobs), verify_with(place.keys)
+    kernel = open_kernel(remembering.kernel_id, batch_norm, fetch, verify, build, blend_mode=BLEND_MODE_CONVEX)
+    assert kernel.evidence["identity_error"] == 0.0
+    assert {name for name, _ in kernel.module.named_buffers()} >= {"norm.running_mean", "norm.running_var"}
+    assert isinstance(found[kernel_stream(endless)].event, KernelRejected)
+    assert all("is adversarial" in event.detail for event in job if isinstance(event, CompileAttemptFailed))
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from esper.karn.builders import build
-from esper.karn.candidates import candidates
+from esper.karn.catalogue import CATALOGUE
+from esper.karn.counting import parameter_count
 from esper.karn.errors import BlueprintRefused
+from esper.karn.parameters import effective_parameters
 from esper.leyline.v1.enums_pb2 import (
     BLEND_MODE_CONVEX,
     SITE_KIND_IMAGE,
@@ -17,6 +19,7 @@ from esper.leyline.v1.enums_pb2 import (
 from esper.leyline.v1.policy_pb2 import Candidate
 from esper.leyline.v1.site_pb2 import Site, SiteShape
 
+GROWABLE = tuple(blueprint_id for blueprint_id, row in CATALOGUE.items() if not row.quarantine_only)
 SITE, SPAN = Site(seed_id="s0"), Site(seed_id="s1", entry_module="first", exit_module="last")
 
 
@@ -55,10 +58,21 @@ def span_shapes(draw: st.DrawFn) -> SiteShape:
 
 
 def offered(where: SiteShape) -> list[Candidate]:
-    """Every blueprint that fits *where*, the identity included where shape is kept."""
-    kept = (where.input_kind, where.input_size) == (where.output_kind, where.output_size)
-    own = [Candidate(blueprint_id="BP001", blend_mode=BLEND_MODE_CONVEX)] if kept else []
-    return own + candidates(SITE if kept else SPAN, where)
+    """Every blueprint that can be grown at *where*, as it would be offered if all were."""
+    return [offer for blueprint_id in GROWABLE if (offer := offer_of(blueprint_id, where)) is not None]
+
+
+def offer_of(blueprint_id: str, where: SiteShape, **parameters: float) -> Candidate | None:
+    """The blueprint as it would be offered at *where*; None if it cannot be grown there."""
+    described = CATALOGUE[blueprint_id]
+    try:
+        chosen = effective_parameters(blueprint_id, parameters)
+        count = parameter_count(blueprint_id, chosen, where)
+    except BlueprintRefused:
+        return None
+    return Candidate(
+        blueprint_id=blueprint_id, parameters=chosen, blend_mode=described.blend_mode, parameter_count=count
+    )
 
 
 def seed_module(offer: Candidate, where: SiteShape, init_seed: int = 3) -> nn.Module:
@@ -72,11 +86,3 @@ def inputs(where: SiteShape, batch: int = 3, seed: int = 0) -> Tensor:
 
 def contribution(offer: Candidate, features: Tensor, output: Tensor) -> Tensor:
     return output - features if offer.blend_mode == BLEND_MODE_CONVEX else output
-
-
-def fits(blueprint_id: str, where: SiteShape) -> bool:
-    try:
-        build(blueprint_id, {}, where, 0)
-    except BlueprintRefused:
-        return False
-    return True

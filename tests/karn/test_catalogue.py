@@ -1,6 +1,8 @@
 """What the catalogue allows, offers and refuses."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 from esper.karn.builders import build
 from esper.karn.candidates import candidates
 from esper.karn.catalogue import (
+    CATALOGUE,
     DEPTHWISE_SEPARABLE,
     GATED_FEEDFORWARD,
     IDENTITY,
@@ -16,10 +19,17 @@ from esper.karn.catalogue import (
     LOW_RANK,
     RESIDUAL_BLOCK,
     SQUEEZE_EXCITATION,
+    descriptor,
+    traits,
+    versioned,
 )
-from esper.karn.errors import ParameterRefused, ShapeUnsupported, UnknownBlueprint
+from esper.karn.errors import ParameterRefused, ShapeUnsupported, UnknownBlueprint, VersionUnknown
+from esper.karn.manifest import manifest
 from esper.karn.parameters import effective_parameters
+from esper.leyline.v1.enums_pb2 import BlueprintTier
 from esper.leyline.v1.site_pb2 import SiteShape
+from tests.karn import versions
+from tests.karn.catalogue_page import PAGE, whole
 from tests.karn.sites import SITE, SPAN, shape
 
 VECTOR = shape((16,))
@@ -118,3 +128,62 @@ def test_no_seed_that_is_offered_for_a_sequence_lets_a_position_see_those_after_
         for parameter in module.parameters():
             nn.init.normal_(parameter)
         assert torch.equal(module(one)[:, :3], module(other)[:, :3]), offer.blueprint_id
+
+
+# Ids, names, tiers, bounds, risks and stages as they were asked for, kept apart from the code that declares them.
+WANTED: dict[str, dict[str, object]] = json.loads(Path(__file__).with_name("catalogue.json").read_text())
+# What a blueprint takes beside what was asked for.
+EXTRA = {"BP021": {"dropout"}}
+
+
+def test_the_catalogue_has_every_blueprint_that_was_asked_for_and_no_other():
+    assert CATALOGUE.keys() == WANTED.keys()
+    assert len(CATALOGUE) == 69
+
+
+@pytest.mark.parametrize("blueprint_id", WANTED)
+def test_each_is_declared_as_it_was_asked_for(blueprint_id: str):
+    row, wanted = CATALOGUE[blueprint_id], WANTED[blueprint_id]
+    tier = BlueprintTier.Name(row.tier).removeprefix("BLUEPRINT_TIER_")
+    assert (tier, row.risk, row.stage) == (wanted["tier"], wanted["risk"], wanted["stage"])
+    assert row.name == wanted.get("name", row.name)
+    assert traits(blueprint_id).prior == wanted.get("prior")
+    assert row.approval_required == (tier != "SAFE")
+    assert row.quarantine_only == (tier == "HIGH_RISK")
+    found = {
+        name: {
+            "scale": "i" if bounds.integer else "log" if name in traits(blueprint_id).logarithmic else "f",
+            "min": bounds.min_value,
+            "max": bounds.max_value,
+        }
+        for name, bounds in row.allowed_parameters.items()
+        if name not in EXTRA.get(blueprint_id, set())
+    }
+    assert found == wanted["parameters"]
+
+
+def test_a_version_stands_for_the_same_descriptor_and_structure_for_ever():
+    assert {versioned(row): versions.digest(row) for row in CATALOGUE.values()}.items() <= versions.recorded().items()
+
+
+def test_an_id_may_name_its_version():
+    assert descriptor("BP-ATTN-STD@1.0.0") is descriptor("BP-ATTN-STD")
+    with pytest.raises(VersionUnknown, match=r"this installation has BP-ATTN-STD@1\.0\.0"):
+        descriptor("BP-ATTN-STD@2.0.0")
+
+
+def test_the_page_in_the_documentation_is_the_catalogues():
+    written = PAGE.read_text()
+    assert written == whole(written), "run: python -m tests.karn.catalogue_page"
+
+
+def test_a_manifest_tells_costs_without_building():
+    page = manifest("BP-PROJ-LoRA-64", {"rank": 4.0}, VECTOR)
+    assert (page.parameters, page.flops, page.memory_kib, page.mergeable) == (128, 256, 0.5, True)
+    assert page.effective == {"rank": 4.0, "scale": 1.0}
+    assert manifest("BP-LN-RMS", {}, shape((16,), dtype="bfloat16")).memory_kib == 16 * 2 / 1024
+
+
+def test_a_pyramid_needs_enough_positions_to_halve():
+    with pytest.raises(ParameterRefused, match="only 7 positions"):
+        build("BP027", {"levels": 4.0}, shape((16, 7, 9)), 0)

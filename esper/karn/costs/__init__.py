@@ -1,0 +1,1 @@
+"""What each blueprint costs, by formulas that build nothing."""

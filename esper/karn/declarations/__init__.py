@@ -1,0 +1,1 @@
+"""What the catalogue says of each blueprint, by family."""
