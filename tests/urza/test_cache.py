@@ -47,9 +47,10 @@ def test_what_seeds_grow_from_stays_and_the_newest_is_not_kept_if_nothing_else_c
     assert cache.evictions() == []
 
 
-def test_a_cache_without_room_reads_every_time(bundle: OpenedBundle):
+def test_a_cache_without_room_keeps_nothing(bundle: OpenedBundle):
     cache = cache_of(limit_count=0)
-    assert filled(cache, bundle, "aa").read == ["a", "a"]
+    filled(cache, bundle, "aa")
+    assert (cache.at_hand("a"), cache.misses) == (None, 2)
     assert (cache.kernel_ids, cache.evictions()) == ((), [])
 
 
