@@ -68,7 +68,7 @@ query *ARGS: ready
 # Everything that has to pass: lint, types, boundaries, protos, then the tests.
 [group('check')]
 test *ARGS: lint types boundaries proto-check
-    .venv/bin/pytest -n 2 "$@"
+    .venv/bin/pytest -n 3 "$@"
 
 # The callbacks for other trainers; installs their libraries into .venv first, which the other tests do without.
 [group('check')]

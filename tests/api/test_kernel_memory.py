@@ -70,7 +70,7 @@ def test_a_culled_seeds_kernel_is_let_go_of_after_a_while_and_that_is_recorded_o
     assert set(run.session._growth.kernels.kernel_ids) == kernels - set(gone.kernel_ids)
     assert gone.kept_bytes == run.session._growth.kernels.bytes > 0
     (commit,) = ([each] for each in log.recorded() if isinstance(each.event, KernelsEvicted))
-    assert purpose_of(commit, run.session.run_id, Seed()) is not None
+    assert purpose_of(commit, run.session.run_id, Seed(), timelines=0) is not None
     run.steps(2)
     run.assert_the_log_is_sound()
     begun(log, resume=run.session.run_id, unused_epochs=1).to(5)

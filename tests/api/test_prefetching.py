@@ -23,8 +23,10 @@ def test_a_kernel_is_verified_before_any_fence_asks_for_it_and_draws_nothing(log
     (order,) = run.session._fences._kernels._orders.values()
     found = order.fetched.result(WAIT_S).opened
     assert found is not None
-    assert found.kernel is not None
-    assert found.kernel.evidence["checksum_verified"] == 1.0
+    assert found.built is not None
+    kernel, declared = found.built
+    assert kernel.evidence["checksum_verified"] == 1.0
+    assert kernel.parameter_count == declared
     assert torch.equal(torch.random.get_rng_state(), before)
     assert run.session._growth.seeds["s0"].stage == SEED_STAGE_GERMINATED
     assert not log.of(KernelAttached)

@@ -13,11 +13,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from esper.karn.builders import build
+from esper.karn.candidates import candidates
 from esper.karn.catalogue import CATALOGUE, GATED_FEEDFORWARD, traits
 from esper.karn.counting import cost
 from esper.leyline.canonical import sha256_hex
 from esper.leyline.v1.policy_pb2 import Candidate
-from esper.leyline.v1.site_pb2 import SiteShape
+from esper.leyline.v1.site_pb2 import Site, SiteShape
 from esper.tezzeret.exporting import export_module
 from tests.karn.sites import (
     GROWABLE,
@@ -89,11 +90,11 @@ def test_at_birth_nothing_changes_and_the_shape_is_the_sites(where: SiteShape):
 
 @settings(max_examples=30, deadline=None)
 @given(kept_shapes, st.integers(1, 9))
-def test_at_an_output_it_takes_images_and_sequences_of_any_extent(where: SiteShape, extent: int):
+def test_at_an_output_what_is_offered_takes_images_and_sequences_of_any_extent(where: SiteShape, extent: int):
     sizes = list(where.input_size)
     channels = -1 if len(sizes) < 3 else 0
     other = shape(tuple(size if at == channels % len(sizes) else extent for at, size in enumerate(sizes)))
-    for offer in offered(where):
+    for offer in candidates(Site(seed_id="s0", exit_module="layer"), where):
         assert seed_module(offer, where)(inputs(other)).shape == (3, *other.output_size)
 
 
