@@ -83,7 +83,7 @@ def pause(works: Works) -> Callable[[], None]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("take_away", [kill, pause])
+@pytest.mark.parametrize("take_away", [kill, pytest.param(pause, marks=pytest.mark.slow)])
 def test_a_trainer_killed_while_its_server_is_away_says_everything_once_and_ends_as_if_nothing_had_been(
     works: Works, tmp_path: Path, take_away: Callable[[Works], Callable[[], None]]
 ):
