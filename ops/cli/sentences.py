@@ -146,10 +146,12 @@ def _(event: RunForked) -> str:
 @sentence.register
 def _(event: RunRolledBack) -> str:
     verb = "restored" if event.mode == RollbackMode.ROLLBACK_MODE_RESTORE else "stabilised"
+    abandoned = f"positions {event.abandoned_from} to {event.abandoned_until} are abandoned"
+    if event.abandoned_until < event.abandoned_from:
+        abandoned = "nothing on record is abandoned"
     return (
         f"{verb} to checkpoint {event.checkpoint_id[:8]} of epoch {event.to.epoch}, step {event.to.step}: "
-        f"{event.reason}; positions {event.abandoned_from} to {event.abandoned_until} are abandoned, "
-        f"timeline {event.timeline} begins"
+        f"{event.reason}; {abandoned}, timeline {event.timeline} begins"
     )
 
 
