@@ -4,6 +4,7 @@ import pytest
 
 from esper.leyline.registry import EVENTS
 from esper.leyline.v1.enums_pb2 import CullInitiator, SeedLifecycleGate, SeedLifecycleStage
+from esper.leyline.v1.run_pb2 import RunRolledBack
 from esper.leyline.v1.seed_pb2 import GateEvaluated, SeedCulled
 from ops.cli.sentences import sentence
 
@@ -38,3 +39,11 @@ def test_a_cull_says_from_which_stage_by_whom_and_why() -> None:
 def test_an_enum_number_from_a_later_version_is_shown_as_the_number_it_is() -> None:
     later = SeedCulled.FromString(SeedCulled(reason="it shrank").SerializeToString() + b"\x20\x63")
     assert (later.from_stage, sentence(later)) == (99, "removed while 99, by unspecified: it shrank")
+
+
+@pytest.mark.parametrize(
+    ("last", "told"), [(80, "nothing on record is abandoned"), (84, "positions 81 to 84 are abandoned")]
+)
+def test_a_rollback_says_what_it_abandons(last: int, told: str) -> None:
+    rolled_back = RunRolledBack(reason="by hand", abandoned_from=81, abandoned_until=last, timeline=1)
+    assert told in sentence(rolled_back)
