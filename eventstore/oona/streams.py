@@ -108,8 +108,9 @@ async def _allow_batches(jetstream: JetStream, name: str, info: StreamInfo) -> S
     """
     doing = f"allowing batches in {name}"
     try:
+        # Not long: who may not upgrade a stream is not answered.
         wish = info.config | {BATCHES: True}
-        updated = await jetstream.ask(f"STREAM.UPDATE.{name}", wish, StreamInfo, doing=doing, wait_s=CREATION_WAIT_S)
+        updated = await jetstream.ask(f"STREAM.UPDATE.{name}", wish, StreamInfo, doing=doing)
     except (Refused, StoreUnavailable) as reason:
         _log.warning("appends to %s will not share syncs, it could not be upgraded: %s", name, reason)
         return info

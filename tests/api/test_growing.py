@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -75,6 +76,7 @@ def test_a_starved_host_grows_a_seed_that_pays_and_keeps_it(tmp_path: Path):
     assert data.score(grown)["score"] == summary.score
 
 
+@pytest.mark.slow
 def test_a_seed_culled_by_hand_leaves_nothing_behind(tmp_path: Path):
     torch.manual_seed(1)
     model = esper.wrap(noisy(), sites=[("0", "6")])

@@ -76,6 +76,7 @@ def test_a_pass_without_gradients_does_not_end_the_first_look(tmp_path: Path):
         session.end_epoch()
 
 
+@pytest.mark.slow
 def test_a_recurrent_layer_grows_in_a_session_and_is_the_host_again_when_its_seed_is_culled(tmp_path: Path):
     torch.manual_seed(0)
     model = esper.wrap(Rows(), sites=["lstm"])

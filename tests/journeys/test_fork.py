@@ -75,6 +75,7 @@ def test_a_run_with_kept_and_culled_seeds_is_trained_again_to_the_same_weights(f
     assert len(esper(folder, "events", "latest")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_script_that_ends_early_or_never_trains_has_not_shown_anything(folder: Path):
     ran = retrained(folder, "--epochs", "3")

@@ -13,7 +13,7 @@ import pytest
 from actors.place import Place
 from actors.stack import down, up
 
-KILLS_IN_CI = 2
+KILLS_IN_CI = 1
 KILLS_ASKED_FOR = 20
 
 

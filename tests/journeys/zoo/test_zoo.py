@@ -23,7 +23,7 @@ from tests.journeys.zoo.zoo import ZOO
 from tests.kasmina.growing_host import hooks
 
 # The others are run with -m slow.
-IN_CI = ("resnet", "lstm", "compiled")
+IN_CI = ("resnet", "lstm")
 HOSTS = [pytest.param(name, marks=() if name in IN_CI else pytest.mark.slow) for name in ZOO]
 
 
