@@ -54,7 +54,7 @@ from esper.api.parallel.errors import ParallelRefused
 from esper.api.parallel.joining import demand_same_script, follow, host_of, ranks_of, say_failed
 from esper.api.recovery import Recovery
 from esper.api.resuming import refuse_other_script, under_its_own_settings, what_was_put_back
-from esper.api.retraining import Retraining, record_of, rehearsal
+from esper.api.retraining import LOG_WAIT_S, Retraining, record_of, rehearsal
 from esper.api.rollbacks import Rollbacks
 from esper.api.script import Script, loss_scale
 from esper.api.session import NOBODY, Session
@@ -252,11 +252,12 @@ def _session(
     trainer = Trainer(voice, outbox, place.keys, rules=_rules(script), sanity=sanity)
     brake = Brake(SystemClock(), pulled_in(begun or ()))
     ending.callback(opened.loop.spawn(hear(opened.log.store, run_id, brake, head)).cancel)
-    governor, ask = Governor(settings.vitals), partial(call, timeout_s=settings.decision_wait_s)
+    patient = settings if retraining is None else msgspec.structs.replace(settings, decision_wait_s=LOG_WAIT_S)
+    governor, ask = Governor(settings.vitals), partial(call, timeout_s=patient.decision_wait_s)
     checkpoints = Checkpoints(trainer, place, growth, governor, script, ask)
     crew = _crew(script, growth, checkpoints)
     rollbacks = Rollbacks(trainer, growth, checkpoints, governor, script, ask)
-    fences = Fences(opened.loop, trainer, growth, place, model, settings, rollbacks, brake)
+    fences = Fences(opened.loop, trainer, growth, place, model, patient, rollbacks, brake)
     if begun is None:
         last = _start(facts, trainer, fences, checkpoints, rollbacks, call)
     else:

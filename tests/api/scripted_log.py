@@ -68,8 +68,9 @@ FAST = esper.GrowthSettings(
         harm_contribution=-2.0,
         ransom_contribution=2.0,
     ),
-    decision_wait_s=1.0,
-    kernel_wait_s=2.0,
+    # A busy machine may stand still for a second; what is to time out says so itself.
+    decision_wait_s=4.0,
+    kernel_wait_s=10.0,
     embargo_epochs=1,
     checkpoint_every_epochs=4,
     seed_learning_rate_ratio=2.0,
