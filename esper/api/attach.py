@@ -164,7 +164,7 @@ def attach(
 def _opened(log: str, folder: str | Path) -> tuple[OpenLog, Place]:
     place = Place.at(Path(folder))
     opened = open_named(log, place)
-    return opened, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs)
+    return opened, opened.seen_from(place)
 
 
 def _with_others(script: Script, ranks: ProcessRanks, open_log: Callable[[], tuple[OpenLog, Place]]) -> Session:

@@ -71,7 +71,7 @@ def load(
     opened = open_named(log, place)
     try:
         grown = opened.loop.call(read_grown(opened.log.store, run, at), LOG_WAIT_S)
-        rebuild(model, grown, place if opened.blobs is None else msgspec.structs.replace(place, blobs=opened.blobs))
+        rebuild(model, grown, opened.seen_from(place))
         remember(model, grown.first, opened, place)
     finally:
         opened.close()

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
+import msgspec
+
 from actors.clock import SystemClock
 from actors.loop import BackgroundLoop
 from actors.outbox import LIMIT_BYTES
@@ -48,6 +50,10 @@ class OpenLog(NamedTuple):
     blobs: BlobStore | None = None
     telemetry: OonaTelemetry | None = None
     name: str = ""
+
+    def seen_from(self, place: Place) -> Place:
+        """Return *place* with the blobs of the log's server, if it keeps any."""
+        return place if self.blobs is None else msgspec.structs.replace(place, blobs=self.blobs)
 
 
 def open_named(log: str, place: Place) -> OpenLog:

@@ -72,8 +72,7 @@ def _parts(origin: Origin) -> dict[str, Any]:
         return read(origin.manifest_sha256, place.blobs.get)
     opened = open_named(origin.log, place)
     try:
-        blobs = place.blobs if opened.blobs is None else opened.blobs
-        return read(origin.manifest_sha256, blobs.get)
+        return read(origin.manifest_sha256, opened.seen_from(place).blobs.get)
     finally:
         opened.close()
 
